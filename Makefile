@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+# One word per job; people and CI use the same. `make help` lists them.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+KINDS ?= debian12 el9
+
+export PYTHONPATH := tests
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMP)  ## .venv with everything, from the lock file
+
+$(STAMP): requirements.lock pyproject.toml scripts/setup
+	@PYTHON=$(PYTHON) scripts/setup $(VENV)
+	@touch $@
+
+.PHONY: packages
+packages: $(STAMP)  ## Debian packages that the lab needs (root)
+	@$(BIN)/python -m lab packages
+
+.PHONY: check
+check: $(STAMP)  ## ruff, mypy strict, import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_imports.py
+
+.PHONY: test
+test: packages  ## set everything up and run all tests, lab included (root, Debian 12+)
+	@$(BIN)/python -m lab build debian11 debian12 debian13 el9
+	$(BIN)/pytest
+
+.PHONY: unit
+unit: $(STAMP)  ## the tests that need no lab
+	$(BIN)/pytest -m "not lab"
+
+.PHONY: demo
+demo: packages  ## two hosts up, push, attack, bans, status (root, Debian 12+)
+	@$(BIN)/python -m demo
+
+.PHONY: lab lab-down
+lab: packages  ## real throwaway hosts: KINDS="debian12 el9" (root)
+	@$(BIN)/python -m lab up $(KINDS)
+
+lab-down: $(STAMP)  ## end the lab's hosts
+	@$(BIN)/python -m lab down
+
+.PHONY: lock
+lock: $(STAMP)  ## resolve the newest allowed versions into requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --python-version 3.11 \
+	  --no-emit-index-url --no-annotate --no-header --upgrade --quiet --output-file requirements.lock
+
+.PHONY: build
+build: $(STAMP)  ## wheel and sdist into dist/, the agent's zipapp into build/
+	$(BIN)/python -m hatchling build
+	$(BIN)/python -m stockade.bundle build/stockade-agent.pyz
+
+.PHONY: clean
+clean:  ## remove what the targets above made
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The control socket: JSON lines over a unix socket; ``protocol`` is what both ends share."""

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""What goes over the control socket: one JSON object a line, a reply for each request.
+
+    -> {"command": "ban", "jail": "sshd", "ids": ["192.0.2.7"]}
+    <- {"ok": true, "result": {"changed": ["192.0.2.7"]}}
+    <- {"ok": false, "error": "no jail named sshdd (did you mean sshd?)"}
+
+Commands: ``status``, ``ban``, ``unban``, ``ping``. The dataclasses below are the ``result``
+of ``status``; ``stockade status --json`` carries the same object per host. Times are
+seconds since the epoch, durations are seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Optional
+
+
+MAX_LINE = 1 << 20
+"""Bytes of the longest request; a longer one is refused and the connection closed."""
+
+
+@dataclass(frozen=True)
+class BanStatus:
+    """A ban in force. ``expires_at`` is None for a permanent one; ``enforced`` is whether the
+    firewall has taken it."""
+
+    id: str
+    at: float
+    expires_at: Optional[float]
+    failures: int
+    enforced: bool
+
+
+@dataclass(frozen=True)
+class JailStatus:
+    """One jail, running or not.
+
+    Attributes:
+        state: ``running``, ``waiting`` (for its first log to appear) or ``failed``.
+        problem: why it does not run, or what troubles it, in one line; else "".
+        source: ``file`` or ``journal``.
+        logs: the log files covered now, or the lines of journalmatch.
+        failed_now: ids with failures inside findtime.
+        ports: what its bans close, as written in the configuration's words: ``22,5901``.
+    """
+
+    name: str
+    state: str
+    problem: str
+    source: str
+    logs: tuple[str, ...]
+    ports: str
+    maxretry: int
+    findtime: int
+    bantime: int
+    failed_now: int
+    failed_total: int
+    banned_now: int
+    banned_total: int
+    bans: tuple[BanStatus, ...]
+
+
+@dataclass(frozen=True)
+class FirewallStatus:
+    """The backend in use.
+
+    Attributes:
+        wanted: what the configuration asked for (``auto`` or a backend).
+        proved_at: when a ban was last inserted and listed as a proof, or None.
+        problem: the last failure that still stands, or "".
+        warnings: such as a foreign chain that has our name.
+    """
+
+    backend: str
+    wanted: str
+    proved_at: Optional[float]
+    problem: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AgentStatus:
+    """The whole answer to ``status``.
+
+    Attributes:
+        lines: log lines read since the start.
+        faults: everything that is wrong in the configuration, one line each.
+        never_banned: addresses and networks that the agent will not ban: ignoreip of all
+            jails, own addresses, controllers.
+    """
+
+    version: str
+    python: str
+    pid: int
+    started_at: float
+    now: float
+    rss_bytes: int
+    lines: int
+    firewall: FirewallStatus
+    jails: tuple[JailStatus, ...]
+    faults: tuple[str, ...] = ()
+    never_banned: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object as JSON's own types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AgentStatus:
+        """Return the object that ``to_json`` made; unknown keys of a newer agent are dropped.
+
+        Raises:
+            TypeError: a key that is needed is missing.
+        """
+        known = _known(cls, data)
+        known["firewall"] = FirewallStatus(**_known(FirewallStatus, data["firewall"]))
+        known["jails"] = tuple(_jail(jail) for jail in data["jails"])
+        known["faults"] = tuple(data.get("faults", ()))
+        known["never_banned"] = tuple(data.get("never_banned", ()))
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request; ``jail`` empty means all jails."""
+
+    command: str
+    jail: str = ""
+    ids: tuple[str, ...] = field(default=())
+
+    def to_line(self) -> bytes:
+        """Return the request as it goes over the socket."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: data[key] for key in data if key in cls.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+def _jail(data: Mapping[str, Any]) -> JailStatus:
+    known = _known(JailStatus, data)
+    known["logs"] = tuple(data["logs"])
+    known["bans"] = tuple(BanStatus(**_known(BanStatus, ban)) for ban in data["bans"])
+    return JailStatus(**known)

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: MIT
+"""The nouns of the pipeline, one immutable type per stage.
+
+    Block -> Failure -> Ban
+
+and the typed configuration that tells each stage what to do:
+
+    AgentSpec, JailSpec (with its FilterSpec and ActionSpecs)
+
+Times are seconds since the epoch, UTC, as float. Durations are seconds.
+An ``id`` is fail2ban's failure-id: the canonical text of an address or network, or
+whatever ``<F-ID>`` captured. It is the key of counts and bans. ``address`` is the same as
+an ``ipaddress`` object where it is one; past the filter nobody parses text again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Optional, Union
+
+
+Address = Union[IPv4Address, IPv6Address]  # evaluated at import: no `|` before Python 3.10
+Target = Union[IPv4Address, IPv6Address, IPv4Network, IPv6Network]
+
+FOREVER = -1
+"""The bantime of a ban that never ends."""
+
+
+def target(text: str) -> Optional[Target]:
+    """Return the address or network that ``text`` is, IPv4-mapped IPv6 as IPv4, or None.
+
+    A network is masked; one of full length is an address.
+    """
+    try:
+        if "/" in text:
+            network = ip_network(text, strict=False)
+            return network if network.prefixlen < network.max_prefixlen else network[0]
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+# ---- what flows -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole log lines as they were read, each ended by a newline.
+
+    Attributes:
+        watches: who asked for it: the ``Watch.name`` of each watch that covers this log.
+        log: the log's path, or ``journal``.
+        data: undecoded bytes.
+        times: one time a line where the source knows it (journal), else None: the date
+            then stands in the line.
+        position: where to go on after this block, in the source's own notation; to be saved
+            once the block has been dealt with.
+    """
+
+    watches: tuple[str, ...]
+    log: str
+    data: bytes
+    position: str
+    times: Optional[Sequence[float]] = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed attempt, as a filter saw it.
+
+    Attributes:
+        at: when, from the line.
+        id: what counts and is banned.
+        address: the id as an address or network; None for any other id.
+        host: a host name that still has to be resolved (``usedns``); ``id`` is then that name.
+        attempts: how many failures the line stands for.
+        matches: the lines, for actions and ``status``; hostile text.
+        data: values of ``<F-…>`` tags by lower-case name; hostile text.
+    """
+
+    at: float
+    id: str
+    address: Optional[Target] = None
+    host: Optional[str] = None
+    attempts: int = 1
+    matches: tuple[str, ...] = ()
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ban:
+    """An order to refuse an id, and until when.
+
+    Attributes:
+        at: when it began (the last failure's time).
+        failures: how many failures earned it; 0 for a ban by hand.
+        count: how many bans this id has had in this jail, this one included.
+        restored: it was in the ledger when the agent started.
+    """
+
+    jail: str
+    id: str
+    address: Optional[Target]
+    at: float
+    bantime: int
+    failures: int = 0
+    count: int = 1
+    matches: tuple[str, ...] = ()
+    data: Mapping[str, str] = field(default_factory=dict)
+    restored: bool = False
+
+    @property
+    def expires_at(self) -> Optional[float]:
+        """When to unban, or None for a permanent ban."""
+        return None if self.bantime == FOREVER else self.at + self.bantime
+
+
+# ---- what a jail's bans refuse ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shield:
+    """What one jail's bans close: the ports that a banned address can no longer reach.
+
+    Attributes:
+        jail: whose bans.
+        ports: inclusive ranges, sorted; empty means every port and protocol.
+        protocols: ``tcp``, ``udp``, …; not used when ``ports`` is empty.
+        blocktype: ``reject`` or ``drop``.
+        chain: the base chain that iptables hooks from.
+    """
+
+    jail: str
+    ports: tuple[tuple[int, int], ...] = ()
+    protocols: tuple[str, ...] = ("tcp",)
+    blocktype: str = "reject"
+    chain: str = "INPUT"
+
+
+# ---- what the configuration says --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value was written: file and line, counted from 1."""
+
+    path: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True)
+class FilterSpec:
+    """A filter, all includes, interpolations and tags of the configuration resolved.
+
+    The regexes still carry the tags of the regex language (``<HOST>``, ``<F-USER>``, …).
+
+    Attributes:
+        datepattern: newline-separated patterns, or None for the default detectors.
+        journalmatch: one string a line of the option, unsplit.
+        origins: option name -> where its value came from.
+    """
+
+    name: str
+    failregex: tuple[str, ...]
+    ignoreregex: tuple[str, ...] = ()
+    prefregex: Optional[str] = None
+    datepattern: Optional[str] = None
+    maxlines: int = 1
+    usedns: str = "warn"
+    logencoding: str = "auto"
+    logtimezone: Optional[str] = None
+    journalmatch: tuple[str, ...] = ()
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """An action of a jail, resolved as far as the configuration can.
+
+    Attributes:
+        name: the ``actname``: unique within its jail.
+        file: the action file's name, without ``.conf``.
+        firewall: the native backend that does the same (``nftables``, ``iptables``,
+            ``firewalld``, or ``auto``), or None when its commands must be run.
+        parameters: what the jail passed and the file's ``[Init]`` defaults.
+        definition: the options of ``[Definition]`` (``actionban``, ``actionstart``, …).
+    """
+
+    name: str
+    file: str
+    firewall: Optional[str] = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    definition: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LogPath:
+    """A glob of log files; ``tail`` starts at the end of a file never read before."""
+
+    pattern: str
+    tail: bool = False
+
+
+@dataclass(frozen=True)
+class Escalation:
+    """``bantime.increment`` and its companions, in the format's own units and words."""
+
+    enabled: bool = False
+    factor: str = "1"
+    formula: str = ""
+    multipliers: tuple[float, ...] = ()
+    maxtime: Optional[int] = None
+    rndtime: Optional[int] = None
+    overalljails: bool = False
+
+
+@dataclass(frozen=True)
+class JailSpec:
+    """An enabled jail, every option typed.
+
+    Attributes:
+        backend: ``auto``, ``systemd`` or a file backend (``polling``, ``pyinotify``).
+        shield: what its bans close where the native firewall makes them; None where only
+            other actions act.
+        escalation: how bantime grows for an address that comes back.
+    """
+
+    name: str
+    filter: FilterSpec
+    backend: str = "auto"
+    logpath: tuple[LogPath, ...] = ()
+    maxretry: int = 5
+    findtime: int = 600
+    bantime: int = 600
+    maxmatches: int = 5
+    ignoreip: tuple[str, ...] = ()
+    ignoreself: bool = True
+    ignorecommand: Optional[str] = None
+    ignorecache: Optional[str] = None
+    actions: tuple[ActionSpec, ...] = ()
+    shield: Optional[Shield] = None
+    escalation: Escalation = field(default_factory=Escalation)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """The agent's own settings: ``fail2ban.conf``, then ``stockade.conf`` over it.
+
+    Attributes:
+        firewall: ``auto``, ``nftables``, ``iptables`` or ``firewalld``.
+        chainprefix: what the names of iptables chains begin with.
+        dbfile: the ledger, or ``:memory:``.
+        controllers: file with the addresses that pushed to this host, one a line; they are
+            never banned.
+    """
+
+    firewall: str = "auto"
+    chainprefix: str = "f2b-"
+    dbfile: str = "/var/lib/stockade/ledger.sqlite3"
+    socket: str = "/run/stockade/agent.sock"
+    controllers: str = "/etc/stockade/controllers"
+    loglevel: str = "INFO"
+    logtarget: str = "STDERR"
+    dbpurgeage: int = 86400
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration tree, read.
+
+    Attributes:
+        jails: the enabled jails that can run.
+        faults: everything that is wrong: a ``ConfigError`` with ``jail`` set took that one
+            jail out; one without makes the tree unusable.
+    """
+
+    agent: AgentSpec
+    jails: tuple[JailSpec, ...]
+    faults: tuple[Exception, ...] = ()

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""Who may import whom, and who may have effects? See docs/architecture.md."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parent.parent
+BASE = {"errors", "model"}
+
+AGENT = {
+    "errors": set(),
+    "model": set(),
+    "config": BASE,
+    "sources": BASE,
+    "gate": BASE,
+    "dates": BASE,
+    "failregex": BASE,
+    "ignore": BASE,
+    "ledger": BASE,
+    "firewall": BASE,
+    "control.protocol": BASE,
+    "control.server": BASE | {"control.protocol"},
+    "control.client": BASE | {"control.protocol"},
+    "filter": BASE | {"gate", "dates", "failregex"},
+    "jail": BASE | {"filter", "ignore"},
+}
+AGENT["daemon"] = set(AGENT)
+AGENT["cli"] = BASE | {"daemon", "config", "filter", "control.client", "control.protocol"}
+AGENT["__main__"] = {"cli"}
+
+DEPLOY = {
+    "errors": set(),
+    "model": set(),
+    **dict.fromkeys(("inventory", "roles", "render", "facts", "bundle", "report"), BASE),
+    "converge": set(),
+    "plan": BASE | {"inventory", "roles", "render"},
+    **{name: BASE | {"bundle"} for name in ("bootstrap", "remote")},
+    "push": BASE | {"bundle", "bootstrap", "remote", "facts"},
+}
+DEPLOY["cli"] = set(DEPLOY)
+DEPLOY["__main__"] = {"cli"}
+DEPLOY_MAY_ASK_AGENT = {"config", "filter", "gate", "model", "errors", "control.protocol"}
+
+# Third-party library -> the one module of the controller that it enters through.
+GATES = {
+    "pyinfra": {"bootstrap"},
+    "gevent": {"bootstrap"},
+    "paramiko": {"remote"},
+    "rich": {"report", "cli"},
+    "typer": {"cli"},
+    "yaml": {"inventory", "roles"},
+    "jinja2": {"render"},
+}
+# Effect -> the agent's modules that may have it.
+EFFECTS = {
+    "subprocess": {"firewall", "sources"},
+    "sqlite3": {"ledger"},
+    "socket": {"control.server", "control.client", "daemon", "ignore"},
+    "time": {"daemon"},
+    "argparse": {"cli"},
+}
+
+
+def imports(path):
+    """Return the dotted names that a module imports, at any depth of its code."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return names
+
+
+def unit(dotted, contract):
+    """Return the contract's name for a module: ``firewall.nftables`` is ``firewall``."""
+    parts = dotted.split(".")
+    for length in (2, 1):
+        name = ".".join(parts[:length])
+        if name in contract:
+            return name
+    return parts[0]
+
+
+def modules(package, contract):
+    root, found = ROOT / package, []
+    for path in sorted(root.rglob("*.py")):
+        dotted = ".".join(path.relative_to(root).with_suffix("").parts)
+        dotted = dotted.removesuffix(".__init__")
+        if dotted != "__init__":
+            found.append(pytest.param(path, unit(dotted, contract), id=f"{root.name}.{dotted}"))
+    return found
+
+
+@pytest.mark.parametrize("path, name", modules("agent/stockade_agent", AGENT))
+def test_agent_imports_point_one_way(path, name):
+    """A module of the agent imports only what stands before it in the pipe."""
+    ours = {
+        n.removeprefix("stockade_agent.") for n in imports(path) if n.startswith("stockade_agent.")
+    }
+    units = {unit(n, AGENT) for n in ours if unit(n, AGENT) in AGENT}
+
+    assert name in AGENT, f"{path} is not in the contract"
+    assert set() == units - AGENT[name] - {name}
+    assert not any(n.split(".")[0] == "stockade" for n in imports(path))
+
+
+@pytest.mark.parametrize("path, name", modules("deploy/stockade", DEPLOY))
+def test_deploy_imports_point_one_way(path, name):
+    """A module of the controller imports only what stands before it in the pipe."""
+    found = imports(path)
+    ours = {n.removeprefix("stockade.") for n in found if n.startswith("stockade.")}
+    units = {unit(n, DEPLOY) for n in ours if unit(n, DEPLOY) in DEPLOY}
+    agents = {n.removeprefix("stockade_agent.") for n in found if n.startswith("stockade_agent.")}
+    asked = {unit(n, DEPLOY_MAY_ASK_AGENT) for n in agents} - {"__version__"}
+
+    assert name in DEPLOY, f"{path} is not in the contract"
+    assert set() == units - DEPLOY[name] - {name}
+    assert set() == asked - DEPLOY_MAY_ASK_AGENT - {"__file__"}
+
+
+@pytest.mark.parametrize("path, name", modules("deploy/stockade", DEPLOY))
+def test_libraries_enter_by_one_module(path, name):
+    """Each third-party library is imported by the module that stands for it, and no other."""
+    for library, gates in GATES.items():
+        if any(n.split(".")[0] == library for n in imports(path)):
+            assert name in gates, f"{path} imports {library}"
+
+
+@pytest.mark.parametrize("path, name", modules("agent/stockade_agent", AGENT))
+def test_effects_have_their_place(path, name):
+    """Processes, sockets, the clock, sqlite: each is asked by the module that owns it."""
+    for library, owners in EFFECTS.items():
+        if any(n.split(".")[0] == library for n in imports(path)):
+            assert name in owners, f"{path} imports {library}"
