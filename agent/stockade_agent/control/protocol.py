@@ -24,8 +24,10 @@ MAX_LINE = 1 << 20
 
 @dataclass(frozen=True)
 class BanStatus:
-    """A ban in force. ``expires_at`` is None for a permanent one; ``enforced`` is whether the
-    firewall has taken it."""
+    """A ban in force.
+
+    ``expires_at`` is None for a permanent one; ``enforced`` says whether the firewall took it.
+    """
 
     id: str
     at: float

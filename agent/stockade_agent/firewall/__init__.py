@@ -8,7 +8,7 @@ that carry our mark, ipsets and policies named ``stockade…``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, Set, Tuple
+from typing import Protocol
 
 from stockade_agent.model import Ban, Shield, Target
 
