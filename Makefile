@@ -64,3 +64,16 @@ build: $(STAMP)  ## wheel and sdist into dist/, the agent's zipapp into build/
 .PHONY: clean
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+
+.PHONY: molecule
+molecule: packages  ## converge the lab's hosts twice under molecule, and verify (root)
+	@test -x build/molecule/bin/molecule || ( \
+	  echo "molecule: build/molecule from molecule/requirements.lock" && \
+	  $(PYTHON) -m venv --clear build/molecule && \
+	  build/molecule/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r molecule/requirements.lock )
+	@$(BIN)/python -m lab up debian12 el9
+	@PATH="$(CURDIR)/build/molecule/bin:$$PATH" STOCKADE_PYTHON="$(CURDIR)/$(BIN)/python" \
+	  PYTHONPATH="$(CURDIR)/tests" ANSIBLE_HOME="$(CURDIR)/build/ansible" \
+	  $(BIN)/python -m lab run controller -- molecule test --destroy=never; \
+	  status=$$?; $(BIN)/python -m lab down; exit $$status
