@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 KINDS ?= debian12 el9
+export STOCKADE_BEGAN := $(shell date +%s.%N)
 
 export PYTHONPATH := tests
 
