@@ -18,31 +18,67 @@ AGENT = {
     "gate": BASE,
     "dates": BASE,
     "failregex": BASE,
+    "formula": BASE,
+    "identity": BASE,
+    "lines": BASE | {"dates", "failregex", "gate"},
+    "buffer": BASE | {"lines"},
+    "sessions": BASE | {"failregex"},
+    "lint": BASE | {"failregex", "filter"},
     "ignore": BASE,
     "ledger": BASE,
     "firewall": BASE,
+    "control": set(),
     "control.protocol": BASE,
     "control.server": BASE | {"control.protocol"},
     "control.client": BASE | {"control.protocol"},
-    "filter": BASE | {"gate", "dates", "failregex"},
-    "jail": BASE | {"filter", "ignore"},
+    "filter": BASE | {"buffer", "dates", "failregex", "gate", "identity", "lines", "sessions"},
+    "jail": BASE | {"filter", "ignore", "formula"},
 }
+AGENT |= {
+    "plain": BASE,
+    "loop": BASE,
+    "notify": BASE,
+    "resolver": BASE,
+    "log": BASE | {"plain"},
+    "table": BASE | {"plain", "control.protocol"},
+    "protected": BASE | {"ignore"},
+    "records": BASE | {"jail", "ledger", "log"},
+    "inspection": BASE | {"filter", "jail"},
+    "enforcement": BASE | {"firewall", "log", "records"},
+    "intake": BASE | {"sources"},
+    "guard": BASE | {"filter", "ignore", "jail", "log", "protected", "resolver"},
+    "guards": BASE | {"guard", "inspection", "log"},
+    "status": BASE | {"control.protocol", "enforcement", "guard", "guards", "intake", "protected"},
+}
+AGENT["pipe"] = set(AGENT)
 AGENT["daemon"] = set(AGENT)
-AGENT["cli"] = BASE | {"daemon", "config", "filter", "control.client", "control.protocol"}
+AGENT["cli"] = BASE | {"daemon", "config", "filter", "lint", "control.client", "control.protocol"}
+AGENT["cli"] |= {"plain", "table"}
 AGENT["__main__"] = {"cli"}
 
 DEPLOY = {
     "errors": set(),
     "model": set(),
-    **dict.fromkeys(("inventory", "roles", "render", "facts", "bundle", "report"), BASE),
+    **dict.fromkeys(("document", "example", "facts", "bundle", "report"), BASE),
+    "ini": set(),
+    "values": BASE | {"document"},
+    "patterns": BASE | {"document"},
+    "variables": BASE | {"document", "ini", "values"},
+    "groups": BASE | {"document", "patterns", "values", "variables"},
+    "inventory": BASE | {"document", "groups", "patterns", "variables"},
+    "roles": BASE | {"document", "values"},
+    "render": BASE | {"document", "ini"},
     "converge": set(),
-    "plan": BASE | {"inventory", "roles", "render"},
+    "tree": BASE | {"document", "roles", "variables"},
+    "plan": BASE
+    | {"document", "ini", "inventory", "render", "roles", "tree", "values", "variables"},
     **{name: BASE | {"bundle"} for name in ("bootstrap", "remote")},
     "push": BASE | {"bundle", "bootstrap", "remote", "facts"},
 }
 DEPLOY["cli"] = set(DEPLOY)
 DEPLOY["__main__"] = {"cli"}
-DEPLOY_MAY_ASK_AGENT = {"config", "filter", "gate", "model", "errors", "control.protocol"}
+DEPLOY_MAY_ASK_AGENT = {"config", "control.protocol", "errors", "filter", "gate", "model"}
+DEPLOY_MAY_ASK_AGENT |= {"inspection"}
 
 # Third-party library -> the one module of the controller that it enters through.
 GATES = {
@@ -51,14 +87,15 @@ GATES = {
     "paramiko": {"remote"},
     "rich": {"report", "cli"},
     "typer": {"cli"},
-    "yaml": {"inventory", "roles"},
+    "yaml": {"document"},
+    "pydantic": {"document", "roles"},
     "jinja2": {"render"},
 }
 # Effect -> the agent's modules that may have it.
 EFFECTS = {
     "subprocess": {"firewall", "sources"},
     "sqlite3": {"ledger"},
-    "socket": {"control.server", "control.client", "daemon", "ignore"},
+    "socket": {"control.server", "control.client", "notify", "resolver"},
     "time": {"daemon"},
     "argparse": {"cli"},
 }

@@ -3,9 +3,11 @@
 
     StockadeError              one line for an operator; ``str()`` is that line
     ├── ConfigError            a file of jails, filters or actions is wrong
+    ├── RegexError             a regular expression or date pattern of a filter is wrong
     ├── FirewallError          the firewall's tool refused, hung, or is not there
     ├── LedgerError            the ledger cannot be read or written
-    └── ControlError           no agent answers on the socket, or it said no
+    └── ControlError           the agent said no to a request
+        └── NoAgentError       no agent answers on the control socket
 
 Only ``cli`` turns them into exit codes.
 """
@@ -52,6 +54,30 @@ class ConfigError(StockadeError):
         super().__init__(f"{place}: {message}", remedy=remedy)
 
 
+class RegexError(StockadeError, ValueError):
+    """A regular expression, date pattern or formula cannot be used.
+
+    The configuration knows where it was written: ``FilterSpec.origins[option]``.
+
+    Attributes:
+        option: ``failregex``, ``prefregex``, ``ignoreregex``, ``datepattern``, ``formula``, …
+        index: which of the option's regexes, counted from 0.
+        position: the character of the regex where the fault was seen, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        option: str,
+        index: int = 0,
+        position: Optional[int] = None,
+        remedy: str = "",
+    ) -> None:
+        self.option, self.index, self.position = option, index, position
+        super().__init__(message, remedy=remedy)
+
+
 class FirewallError(StockadeError):
     """A firewall backend could not do what it was told.
 
@@ -69,4 +95,8 @@ class LedgerError(StockadeError):
 
 
 class ControlError(StockadeError):
-    """No agent answers on the control socket, or it refused the request."""
+    """The agent refused a request."""
+
+
+class NoAgentError(ControlError):
+    """No agent answers on the control socket, or not in time."""

@@ -101,6 +101,7 @@ class Ban:
         failures: how many failures earned it; 0 for a ban by hand.
         count: how many bans this id has had in this jail, this one included.
         restored: it was in the ledger when the agent started.
+        prolonged: the id was banned already; only the end of that ban has moved.
     """
 
     jail: str
@@ -113,6 +114,7 @@ class Ban:
     matches: tuple[str, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)
     restored: bool = False
+    prolonged: bool = False
 
     @property
     def expires_at(self) -> Optional[float]:
@@ -228,6 +230,8 @@ class JailSpec:
 
     Attributes:
         backend: ``auto``, ``systemd`` or a file backend (``polling``, ``pyinotify``).
+        backend_parameters: from its brackets: ``journalflags``, ``journalpath``, …
+        systemd_if_nologs: ``auto`` may turn to the journal where no log file is found.
         shield: what its bans close where the native firewall makes them; None where only
             other actions act.
         escalation: how bantime grows for an address that comes back.
@@ -236,6 +240,8 @@ class JailSpec:
     name: str
     filter: FilterSpec
     backend: str = "auto"
+    backend_parameters: Mapping[str, str] = field(default_factory=dict)
+    systemd_if_nologs: bool = True
     logpath: tuple[LogPath, ...] = ()
     maxretry: int = 5
     findtime: int = 600

@@ -154,6 +154,7 @@ class HostResult:
             ``unreachable``. In check mode ``changed`` means: push would change it.
         error: one line for a person, or "".
         agent: the agent's answer to ``status`` (``AgentStatus.to_json``), or None.
+        notes: what else a person should know, a line each, such as foreign files left alone.
         seconds: from the first packet to the answer.
     """
 
@@ -164,4 +165,5 @@ class HostResult:
     agent: Mapping[str, Any] | None = None
     error: str = ""
     remedy: str = ""
+    notes: Sequence[str] = ()
     seconds: float = 0.0

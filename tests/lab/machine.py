@@ -155,6 +155,10 @@ class Machine:
             if select.select([self._notify], [], [], 0.2)[0]:
                 said = self._notify.recv(4096).decode(errors="replace").splitlines()
                 if "READY=1" in said:
+                    # Whoever left it open without reading would block nspawn, and with it the
+                    # host's systemd, after ten more messages: a few daemon-reloads.
+                    self._notify.close()
+                    self._notify = None
                     return
 
     def _last_words(self) -> str:

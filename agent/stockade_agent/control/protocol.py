@@ -5,9 +5,9 @@
     <- {"ok": true, "result": {"changed": ["192.0.2.7"]}}
     <- {"ok": false, "error": "no jail named sshdd (did you mean sshd?)"}
 
-Commands: ``status``, ``ban``, ``unban``, ``ping``. The dataclasses below are the ``result``
-of ``status``; ``stockade status --json`` carries the same object per host. Times are
-seconds since the epoch, durations are seconds.
+Commands: ``status``, ``ban``, ``unban``, ``reload``, ``ping``. The dataclasses below are the
+``result`` of ``status``; ``stockade status --json`` carries the same object per host. Times
+are seconds since the epoch, durations are seconds.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ class AgentStatus:
             TypeError: a key that is needed is missing.
         """
         known = _known(cls, data)
-        known["firewall"] = FirewallStatus(**_known(FirewallStatus, data["firewall"]))
+        firewall = _known(FirewallStatus, data["firewall"])
+        firewall["warnings"] = tuple(firewall.get("warnings", ()))
+        known["firewall"] = FirewallStatus(**firewall)
         known["jails"] = tuple(_jail(jail) for jail in data["jails"])
         known["faults"] = tuple(data.get("faults", ()))
         known["never_banned"] = tuple(data.get("never_banned", ()))

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""The command ``stockade-agent``. Nothing but this module turns errors into exit codes.
+
+What a command does not need it does not import: ``status`` is asked often.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, Callable, NoReturn, Optional
+
+from stockade_agent import __version__
+from stockade_agent.errors import ConfigError, ControlError, NoAgentError, StockadeError
+from stockade_agent.model import AgentSpec, target
+from stockade_agent.plain import plain
+
+
+OK, USAGE, FAILED, NO_AGENT = 0, 1, 3, 4
+DIRECTORY = "/etc/stockade"
+FIREWALLS = ("auto", "nftables", "iptables", "firewalld", "memory")
+
+EPILOG = """\
+exit codes:
+  0  done
+  1  the command line or the configuration is wrong
+  3  it failed, or the agent refused
+  4  no agent answers
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line and whose exit code is ours."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the command line and return its exit code."""
+    asked = _parser().parse_args(argv)
+    try:
+        code: int = asked.call(asked)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing is left to be flushed to him.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - an exit code of 1 would say that the user erred
+        if asked.debug or not isinstance(error, StockadeError):
+            traceback.print_exc()
+        print(f"stockade-agent: {plain(str(error) or repr(error))}", file=sys.stderr)
+        if isinstance(error, ConfigError):
+            return USAGE
+        return NO_AGENT if isinstance(error, NoAgentError) else FAILED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = _Parser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    output = _Parser(add_help=False)
+    output.add_argument("--json", action="store_true", help="print JSON")
+    where = _Parser(add_help=False)
+    where.add_argument(
+        "-c", "--config", metavar="DIR", default=DIRECTORY, help=f"default: {DIRECTORY}"
+    )
+    where.add_argument("--socket", metavar="PATH", help="default: what DIR/stockade.conf says")
+
+    parser = _Parser(
+        prog="stockade-agent",
+        description="Bans brute-force attackers in this host's firewall, by fail2ban's rules.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(
+        name: str, call: Callable[[argparse.Namespace], int], text: str, *parents: Any
+    ) -> argparse.ArgumentParser:
+        summary, _, examples = text.partition("\n")
+        added = commands.add_parser(
+            name,
+            parents=[common, *parents],
+            help=summary,
+            description=summary,
+            epilog=f"examples:\n{examples}\n\n{EPILOG}" if examples else EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        added.set_defaults(call=call)
+        return added
+
+    run = command("run", _run, RUN)
+    run.add_argument("-c", "--config", metavar="DIR", default=DIRECTORY)
+    run.add_argument(
+        "--firewall", choices=FIREWALLS, default="", help="instead of what stockade.conf says"
+    )
+    check = command("check", _check, CHECK, output)
+    check.add_argument("config", metavar="DIR", nargs="?", default=DIRECTORY)
+    show = command("status", _status, STATUS, output, where)
+    show.add_argument("jail", metavar="JAIL", nargs="?", default="")
+    ban = command("ban", _ban, BAN, output, where)
+    ban.add_argument("jail", metavar="JAIL")
+    ban.add_argument("ids", metavar="ADDR", nargs="+")
+    unban = command("unban", _unban, UNBAN, output, where)
+    unban.add_argument("words", metavar="[JAIL] ADDR", nargs="*", default=[])
+    unban.add_argument("--all", action="store_true", help="every ban of JAIL, or of all jails")
+    command("reload", _reload, RELOAD, output, where)
+    command("ping", _ping, PING, output, where)
+    command("version", _version, VERSION, output)
+    return parser
+
+
+RUN = """\
+follow the logs and ban, until a signal ends it
+  stockade-agent run
+  stockade-agent run -c ./etc --firewall nftables"""
+CHECK = """\
+read a configuration and say all that is wrong with it
+  stockade-agent check
+  stockade-agent check ./etc --json"""
+STATUS = """\
+show jails, failures and bans
+  stockade-agent status
+  stockade-agent status sshd
+  stockade-agent status --json"""
+BAN = """\
+ban addresses or networks in a jail
+  stockade-agent ban sshd 192.0.2.7
+  stockade-agent ban sshd 2001:db8::/64 198.51.100.3"""
+UNBAN = """\
+lift bans
+  stockade-agent unban 192.0.2.7
+  stockade-agent unban sshd 192.0.2.7 192.0.2.8
+  stockade-agent unban --all
+  stockade-agent unban sshd --all"""
+RELOAD = """\
+read the configuration again; one that is wrong changes nothing
+  stockade-agent reload"""
+PING = """\
+ask whether the agent answers
+  stockade-agent ping"""
+VERSION = "show the version"
+
+
+# ---- commands
+
+
+def _run(asked: argparse.Namespace) -> int:
+    from stockade_agent.daemon import Daemon  # noqa: PLC0415 - only `run` needs the whole agent
+
+    Daemon(asked.config, stream=sys.stderr, firewall=asked.firewall, environment=os.environ).run()
+    return OK
+
+
+def _check(asked: argparse.Namespace) -> int:
+    from stockade_agent.daemon import check  # noqa: PLC0415 - see _run
+
+    jails, faults = check(asked.config)
+    if asked.json:
+        keys = ("path", "line", "column", "jail", "message", "remedy")
+        found = [{key: getattr(fault, key) for key in keys} for fault in faults]
+        _print_json({"jails": jails, "faults": found})
+    elif faults:
+        for fault in faults:
+            print(plain(str(fault)))
+    else:
+        print(f"{asked.config}: {len(jails)} jails are fine: {', '.join(jails) or 'none'}")
+    return USAGE if faults else OK
+
+
+def _status(asked: argparse.Namespace) -> int:
+    result = _ask(asked, "status", asked.jail)
+    if asked.json:
+        _print_json(result)
+        return OK
+    from stockade_agent.control.protocol import AgentStatus  # noqa: PLC0415 - see _run
+    from stockade_agent.table import lines  # noqa: PLC0415 - see _run
+
+    try:
+        answer = AgentStatus.from_json(result)
+    except (TypeError, KeyError) as error:
+        raise ControlError(f"this is no status that we understand: {error}") from error
+    for line in lines(answer, detailed=bool(asked.jail)):
+        print(line)
+    return OK
+
+
+def _ban(asked: argparse.Namespace) -> int:
+    changed = _ask(asked, "ban", asked.jail, asked.ids)["changed"]
+    return _changed(asked, changed, "banned", "banned already")
+
+
+def _unban(asked: argparse.Namespace) -> int:
+    jail, ids = "", list(asked.words)
+    if ids and target(ids[0]) is None:
+        jail = ids.pop(0)
+    if asked.all == bool(ids):
+        print("stockade-agent unban: give addresses, or --all", file=sys.stderr)
+        return USAGE
+    changed = _ask(asked, "unban", jail, ids or ["all"])["changed"]
+    return _changed(asked, changed, "unbanned", "not banned")
+
+
+def _reload(asked: argparse.Namespace) -> int:
+    result = _ask(asked, "reload")
+    if asked.json:
+        _print_json(result)
+    else:
+        print(f"reloaded: {', '.join(result['jails']) or 'no jails'}")
+    return OK
+
+
+def _ping(asked: argparse.Namespace) -> int:
+    answer = _ask(asked, "ping")
+    if asked.json:
+        _print_json(answer)
+    else:
+        print(answer)
+    return OK
+
+
+def _version(asked: argparse.Namespace) -> int:
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    if asked.json:
+        _print_json({"version": __version__, "python": python})
+    else:
+        print(f"stockade-agent {__version__} (Python {python})")
+    return OK
+
+
+# ---- what they share
+
+
+def _ask(asked: argparse.Namespace, command: str, jail: str = "", ids: Sequence[str] = ()) -> Any:
+    from stockade_agent.control.client import ask  # noqa: PLC0415 - see _run
+    from stockade_agent.control.protocol import Request  # noqa: PLC0415 - see _run
+
+    return ask(asked.socket or _socket(asked.config), Request(command, jail, tuple(ids)))
+
+
+def _socket(directory: str) -> str:
+    names = ("fail2ban.conf", "stockade.conf", "stockade.d", "stockade.local")
+    if not any(os.path.exists(f"{directory}/{name}") for name in names):
+        if directory != DIRECTORY and not os.path.isdir(directory):
+            raise ConfigError("no such directory", path=directory)
+        return AgentSpec().socket
+    from stockade_agent import config  # noqa: PLC0415 - most hosts have no such file
+
+    return config.read(directory, jails=()).agent.socket
+
+
+def _changed(asked: argparse.Namespace, changed: list[str], done: str, none: str) -> int:
+    if asked.json:
+        _print_json({"changed": changed})
+    else:
+        print(f"{done}: {', '.join(plain(id_) for id_ in changed)}" if changed else none)
+    return OK
+
+
+def _print_json(result: Any) -> None:
+    print(json.dumps(result, indent=2))

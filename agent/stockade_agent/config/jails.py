@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: MIT
+"""Jails: sections of ``jail.conf`` and its kin, as typed specifications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Callable, Optional, TypeVar
+
+from stockade_agent.config import actions, filters
+from stockade_agent.config.faults import Fault, nearest
+from stockade_agent.config.inifile import Value
+from stockade_agent.config.interpolation import Namespace
+from stockade_agent.config.parameters import BadParameters, Call, parse, split
+from stockade_agent.config.tree import Library, Tree
+from stockade_agent.config.values import BadValue, boolean, duration, integer, logpaths, words
+from stockade_agent.model import (
+    FOREVER,
+    ActionSpec,
+    Escalation,
+    FilterSpec,
+    JailSpec,
+    Shield,
+)
+
+
+FIRST = ("enabled", "backend", "filter")
+OPTIONS = (
+    "enabled",
+    "backend",
+    "maxretry",
+    "maxmatches",
+    "findtime",
+    "bantime",
+    "bantime.increment",
+    "bantime.factor",
+    "bantime.formula",
+    "bantime.multipliers",
+    "bantime.maxtime",
+    "bantime.rndtime",
+    "bantime.overalljails",
+    "ignorecommand",
+    "ignoreself",
+    "ignoreip",
+    "ignorecache",
+    "filter",
+    "logtimezone",
+    "logencoding",
+    "logpath",
+    "skip_if_nologs",
+    "systemd_if_nologs",
+    "action",
+    *filters.OPTIONS,
+)
+BACKENDS = ("auto", "polling", "pyinotify", "systemd")
+
+T = TypeVar("T")
+
+
+class Jail:
+    """One jail, read as far as its faults let it be.
+
+    Attributes:
+        enabled: whether it shall run; if not, nothing else of it is read.
+        options: the jail's own options, references resolved.
+        filter_name: the filter's file, or "".
+        filter: what its filter is told: the filter's options with the jail's own over them.
+        actions: in the order in which they start.
+        faults: all that is wrong with it.
+        space: what its options mean.
+        jail_filter: its filter, if it has one.
+
+    Args:
+        always: read it although it is not enabled.
+    """
+
+    def __init__(self, library: Library, tree: Tree, name: str, *, always: bool = False) -> None:
+        self.name = name
+        self.faults: list[Fault] = []
+        self.options: dict[str, Value] = {}
+        self.filter_name = ""
+        self.filter: dict[str, Value] = {}
+        self.actions: list[actions.JailAction] = []
+        self._library, self._tree = library, tree
+        self.jail_filter: Optional[filters.JailFilter] = None
+        self.space = Namespace(tree, name)
+        enabled = self._get("enabled")
+        # A jail that may have been meant to run is not passed over in silence.
+        self.enabled = bool(self.faults) or (enabled is not None and boolean(enabled.text))
+        if self.enabled or always:
+            self._read()
+
+    def _blame(self, fault: Fault, option: str) -> None:
+        """Add a fault of an option, at the place where its needle was written."""
+        source = self.space.source(option, fault.needle) if fault.needle else None
+        if source is not None:
+            fault = fault.at(*source)
+        # What follows from a fault that is known already is no news.
+        if not any(
+            (fault.path, fault.line, fault.needle) == (other.path, other.line, other.needle)
+            for other in self.faults
+        ):
+            self.faults.append(fault)
+
+    def _get(self, option: str) -> Optional[Value]:
+        try:
+            return self.space.get(option)
+        except Fault as fault:
+            # A first option is read twice.
+            if not any(str(fault) == str(known) for known in self.faults):
+                self.faults.append(fault)
+            return None
+
+    def _read(self) -> None:
+        first = {option: value for option in FIRST if (value := self._get(option)) is not None}
+        self.jail_filter = self._filter(first)
+        if self.jail_filter:
+            known = self.jail_filter.known
+            self.space = Namespace(self._tree, self.name, behind_known=known)
+        for option in OPTIONS:
+            value = self._get(option)
+            if value is not None:
+                self.options[option] = value
+        self.filter = {
+            option: self.options[option] for option in filters.OPTIONS if option in self.options
+        }
+        if self.jail_filter:
+            try:
+                self.filter = self.jail_filter.beneath(self.options)
+            except Fault as fault:
+                self.faults.append(fault)
+        self._actions()
+
+    def _filter(self, first: Mapping[str, Value]) -> Optional[filters.JailFilter]:
+        value = first.get("filter")
+        if value is None or not value.text:
+            return None
+        try:
+            call = self._call(value.text, "filter", value, 0)
+            files = filters.tree(self._library, call.name, value)
+            self.faults += files.faults
+        except Fault as fault:
+            self._blame(fault, "filter")
+            return None
+        self.filter_name = call.name
+        return filters.JailFilter(files, _values(call, value), first)
+
+    def _actions(self) -> None:
+        value = self.options.get("action")
+        if value is None:
+            return
+        for text, offset in split(value.text):
+            try:
+                call = self._call(text, "action", value, offset)
+                files = actions.tree(self._library, call.name, value)
+                self.faults += (fault for fault in files.faults if fault not in self.faults)
+                action = actions.JailAction(
+                    files,
+                    call.name,
+                    self.name,
+                    _values(call, value),
+                    self.options,
+                )
+            except Fault as fault:
+                self._blame(fault, "action")
+                continue
+            if any(action.name == other.name for other in self.actions):
+                self.faults.append(
+                    Fault(
+                        f"two actions are named {action.name}",
+                        path=value.path,
+                        line=value.line_at(offset),
+                        needle=text.partition("[")[0],
+                        remedy=f"give one of them a name: {call.name}[actname=…]",
+                    )
+                )
+            self.actions.append(action)
+
+    def _call(self, text: str, option: str, value: Value, offset: int) -> Call:
+        try:
+            return parse(text)
+        except BadParameters as error:
+            raise Fault(
+                f"{option}: {error}",
+                path=value.path,
+                line=value.line_at(offset),
+                needle=error.needle.partition("\n")[0],
+                section=self.name,
+            ) from None
+
+    # ---- typed ----------------------------------------------------------------------------
+
+    def spec(self) -> JailSpec:
+        """Return the jail as a specification; meaningless values are added to ``faults``."""
+        default = JailSpec(name=self.name, filter=FilterSpec(name="", failregex=()))
+        backend = self._typed("backend", _backend, Call(default.backend, {}))
+        specs, shield = self._protection()
+        return JailSpec(
+            name=self.name,
+            filter=self._filter_spec(),
+            backend=backend.name,
+            backend_parameters=backend.parameters,
+            logpath=self._typed("logpath", logpaths, default.logpath),
+            maxretry=self._typed("maxretry", _positive, default.maxretry),
+            findtime=self._typed("findtime", _seconds, default.findtime),
+            bantime=self._typed("bantime", _bantime, default.bantime),
+            maxmatches=self._typed("maxmatches", integer, default.maxmatches),
+            systemd_if_nologs=self._typed("systemd_if_nologs", boolean, default.systemd_if_nologs),
+            ignoreip=self._typed("ignoreip", words, default.ignoreip),
+            ignoreself=self._typed("ignoreself", boolean, default.ignoreself),
+            ignorecommand=self._typed("ignorecommand", _text, default.ignorecommand),
+            ignorecache=self._typed("ignorecache", _text, default.ignorecache),
+            actions=specs,
+            shield=shield,
+            escalation=self._escalation(),
+            origins={option: value.origin for option, value in self.options.items()},
+        )
+
+    def _typed(self, option: str, meaning: Callable[[str], T], default: T) -> T:
+        value = self.options.get(option)
+        if value is None:
+            return default
+        try:
+            return meaning(value.text)
+        except BadValue as error:
+            self._blame(filters.bad(error, option, value), option)
+            return default
+
+    def _filter_spec(self) -> FilterSpec:
+        options = dict(self.filter)
+        for option in filters.OF_LOGS:
+            if option in self.options:
+                options[option] = self.options[option]
+        return filters.spec(self.filter_name, options, faults=self.faults)
+
+    def _escalation(self) -> Escalation:
+        default = Escalation()
+        return Escalation(
+            enabled=self._typed("bantime.increment", boolean, default.enabled),
+            factor=self._typed("bantime.factor", str, default.factor),
+            formula=self._typed("bantime.formula", str, default.formula),
+            multipliers=self._typed("bantime.multipliers", _multipliers, default.multipliers),
+            maxtime=self._typed("bantime.maxtime", _optional_seconds, default.maxtime),
+            rndtime=self._typed("bantime.rndtime", _optional_seconds, default.rndtime),
+            overalljails=self._typed("bantime.overalljails", boolean, default.overalljails),
+        )
+
+    def _protection(self) -> tuple[tuple[ActionSpec, ...], Optional[Shield]]:
+        shields = []
+        for action in self.actions:
+            if action.firewall is None:
+                continue
+            try:
+                shields.append(action.shield())
+            except BadValue as error:
+                value = self.options["action"]
+                fault = Fault(
+                    str(error),
+                    path=value.path,
+                    line=value.line,
+                    needle=error.needle,
+                    remedy=error.remedy,
+                )
+                self._blame(fault, "action")
+        return tuple(action.spec() for action in self.actions), actions.joined(shields)
+
+
+def _values(call: Call, origin: Value) -> dict[str, Value]:
+    return {name: Value(text, origin.path, origin.line) for name, text in call.parameters.items()}
+
+
+def _text(text: str) -> Optional[str]:
+    return text or None
+
+
+def _backend(text: str) -> Call:
+    try:
+        call = parse(text or "auto")
+    except BadParameters as error:
+        raise BadValue(str(error)) from None
+    name = call.name.lower()
+    if name == "gamin":
+        # Gone from fail2ban since 1.1, but not from everyone's files.
+        name = "polling"
+    if name not in BACKENDS:
+        raise BadValue(f"unknown backend {call.name!r}", nearest(name, BACKENDS))
+    return call._replace(name=name)
+
+
+def _positive(text: str) -> int:
+    number = integer(text)
+    if number < 1:
+        raise BadValue(f"{text} failures can never be reached", "1 is the least")
+    return number
+
+
+def _seconds(text: str) -> int:
+    seconds = int(duration(text))
+    if seconds <= 0:
+        raise BadValue(f"{text!r} is no length of time", "for example 10m")
+    return seconds
+
+
+def _optional_seconds(text: str) -> Optional[int]:
+    return _seconds(text) if text else None
+
+
+def _bantime(text: str) -> int:
+    seconds = int(duration(text))
+    return seconds if seconds > 0 else FOREVER
+
+
+def _multipliers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split())
+    except ValueError:
+        raise BadValue(f"{text!r} is no list of numbers", "for example 1 2 4 8") from None

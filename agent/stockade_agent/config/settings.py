@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""The agent's own settings: ``stockade.conf`` over what it takes from ``fail2ban.conf``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Optional
+
+from stockade_agent.config.faults import Fault, nearest
+from stockade_agent.config.filters import bad
+from stockade_agent.config.inifile import Value
+from stockade_agent.config.interpolation import Namespace
+from stockade_agent.config.tree import Library
+from stockade_agent.config.values import BadValue, duration
+from stockade_agent.model import AgentSpec
+
+
+FIREWALLS = ("auto", "nftables", "iptables", "firewalld")
+LOGLEVELS = (
+    "CRITICAL",
+    "ERROR",
+    "WARNING",
+    "NOTICE",
+    "INFO",
+    "DEBUG",
+    "TRACEDEBUG",
+    "HEAVYDEBUG",
+)
+# A fail2ban on the same host keeps its socket and its database.
+_SHARED = ("loglevel", "logtarget", "dbpurgeage")
+OWN = ("firewall", "chainprefix", "dbfile", "socket", "controllers", *_SHARED)
+
+
+def read(library: Library, faults: list[Fault]) -> AgentSpec:
+    """Return the settings; what is wrong with them is added to ``faults``."""
+    values: dict[str, Value] = {}
+    for name, options in (("fail2ban", _SHARED), ("stockade", OWN)):
+        tree = library.tree(name)
+        if tree is None:
+            continue
+        faults += tree.faults
+        space = Namespace(tree, "Definition")
+        for option in options:
+            try:
+                value = space.get(option)
+            except Fault as fault:
+                faults.append(fault)
+                continue
+            if value is not None:
+                values[option] = value
+        if name == "stockade":
+            faults += _unknown(tree.sections.get("Definition", {}))
+    default = AgentSpec()
+    return AgentSpec(
+        firewall=_one_of(values, "firewall", FIREWALLS, default.firewall, faults),
+        chainprefix=_text(values, "chainprefix", default.chainprefix),
+        dbfile=_text(values, "dbfile", default.dbfile),
+        socket=_text(values, "socket", default.socket),
+        controllers=_text(values, "controllers", default.controllers),
+        loglevel=_one_of(values, "loglevel", LOGLEVELS, default.loglevel, faults),
+        logtarget=_text(values, "logtarget", default.logtarget),
+        dbpurgeage=_age(values, default.dbpurgeage, faults),
+        origins={option: value.origin for option, value in values.items()},
+    )
+
+
+def _unknown(options: Mapping[str, Value]) -> list[Fault]:
+    return [
+        Fault(
+            f"unknown option {option}",
+            path=value.path,
+            line=value.line,
+            needle=option,
+            remedy=nearest(option, OWN) or f"known are {', '.join(OWN)}",
+        )
+        for option, value in options.items()
+        if option not in OWN
+    ]
+
+
+def _text(values: Mapping[str, Value], option: str, default: str) -> str:
+    value = values.get(option)
+    return value.text if value is not None and value.text else default
+
+
+def _one_of(
+    values: Mapping[str, Value],
+    option: str,
+    known: tuple[str, ...],
+    default: str,
+    faults: list[Fault],
+) -> str:
+    value: Optional[Value] = values.get(option)
+    if value is None or not value.text:
+        return default
+    for name in known:
+        if value.text.lower() == name.lower():
+            return name
+    if option == "loglevel" and value.text.isdigit():
+        return value.text
+    hint = nearest(value.text, known) or f"known are {', '.join(known)}"
+    faults.append(bad(BadValue(f"unknown: {value.text!r}", hint), option, value))
+    return default
+
+
+def _age(values: Mapping[str, Value], default: int, faults: list[Fault]) -> int:
+    value = values.get("dbpurgeage")
+    if value is None:
+        return default
+    try:
+        return int(duration(value.text))
+    except BadValue as error:
+        faults.append(bad(error, "dbpurgeage", value))
+        return default

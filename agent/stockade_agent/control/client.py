@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""The other end of the control socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+from stockade_agent.control.protocol import Request
+from stockade_agent.errors import ControlError, NoAgentError
+
+
+CHUNK = 1 << 16
+
+
+def ask(path: str, request: Request, timeout: float = 30.0) -> Any:
+    """Return the ``result`` of a request.
+
+    Args:
+        path: of the socket.
+        request: what is asked.
+        timeout: seconds that the agent may be silent.
+
+    Raises:
+        NoAgentError: nobody answers, or not in time.
+        ControlError: the agent refused.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(path)
+            connection.sendall(request.to_line())
+            line = bytearray()
+            while not line.endswith(b"\n"):
+                data = connection.recv(CHUNK)
+                if not data:
+                    raise NoAgentError(f"{path}: the agent closed the connection")
+                line += data
+        except PermissionError as error:
+            raise NoAgentError(f"{path}: {error.strerror}", remedy="ask as root") from error
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise NoAgentError(
+                f"{path}: no agent answers", remedy="systemctl start stockade-agent"
+            ) from error
+        except OSError as error:
+            raise NoAgentError(f"{path}: {error.strerror or 'no answer in time'}") from error
+    try:
+        reply = json.loads(line)
+        if reply["ok"]:
+            return reply["result"]
+        refusal = str(reply["error"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise NoAgentError(f"{path}: this is no answer of an agent") from error
+    raise ControlError(refusal)

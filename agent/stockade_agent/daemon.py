@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""The agent as a process: one loop, signals, timers, the control socket, systemd.
+
+Nothing else in the agent asks the clock.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Callable, Optional, TextIO
+
+from stockade_agent import __version__, config, inspection
+from stockade_agent.control.protocol import Request
+from stockade_agent.control.server import Peer, Server
+from stockade_agent.errors import ConfigError, ControlError
+from stockade_agent.log import Log
+from stockade_agent.loop import Loop
+from stockade_agent.notify import Notify
+from stockade_agent.pipe import JOURNALCTL, Pipe, read
+
+
+COMMIT = 1.0
+"""Seconds that positions and totals may wait for being written; a ban never waits."""
+HEAL = 30.0
+"""Seconds until a ledger that failed is tried again."""
+PURGE = 3600.0
+"""Seconds between two looks for what the ledger may forget."""
+LATE = 0.001
+"""Seconds after its end that a ban is lifted: it is in force up to that moment."""
+
+
+class Daemon:
+    """The agent at work.
+
+    Args:
+        directory: the configuration.
+        stream: where log lines go.
+        firewall: a backend instead of the configured one; ``memory`` for tests.
+        environment: what systemd says is in it.
+        journalctl: the command.
+
+    Raises:
+        ConfigError: the configuration cannot be used at all.
+        ControlError: another agent runs on the same socket.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        stream: TextIO,
+        environment: Mapping[str, str],
+        firewall: str = "",
+        journalctl: Sequence[str] = JOURNALCTL,
+    ) -> None:
+        self._directory, self._over = directory, False
+        self._notify = Notify(environment, os.getpid())
+        found = read(directory)
+        self._log = Log(stream, found.agent.loglevel, prefixed=not stream.isatty())
+        self._server = Server(found.agent.socket)
+        self._loop = Loop(time.monotonic)
+        self._pipe = Pipe(found, time.time(), self._log, firewall, journalctl)
+
+    def run(self) -> None:
+        """Protect the host until a signal ends it; bans stay in force afterwards."""
+        self._log.info(f"stockade-agent {__version__} on Python {platform.python_version()}")
+        self._loop.on_signal(signal.SIGTERM, self._end)
+        self._loop.on_signal(signal.SIGINT, self._end)
+        self._loop.on_signal(signal.SIGHUP, self._hangup)
+        try:
+            self._pipe.start(time.time())
+            self._loop.listen("control", (self._server.fileno(),), self._serve)
+            self._loop.listen("names", (self._pipe.resolver.fileno,), self._names_resolved)
+            self._follow()
+            self._sign_of_life()
+            self._purge()
+            self._notify.ready(self._pipe.summary())
+            self._log.info(f"ready: {self._pipe.summary()}")
+            while not self._over:
+                self._schedule()
+                self._loop.turn()
+        finally:
+            self._notify.stopping()
+            self._pipe.close(time.time())
+            self._server.close()
+            self._loop.close()
+            self._log.info("stopped; bans stay in force")
+
+    # ---- sources
+
+    def _follow(self) -> None:
+        """Wait for all sources; what they have already is not announced by anything."""
+        for name in self._pipe.intake.sources:
+            self._loop.after(name, 0.0, partial(self._take, name))
+
+    def _take(self, name: str) -> None:
+        self._pipe.take(name, time.time())
+        source, take = self._pipe.intake.sources[name], partial(self._take, name)
+        self._loop.listen(name, source.filenos(), take)
+        self._loop.after(name, source.due(), take)
+
+    def _names_resolved(self) -> None:
+        self._pipe.names_resolved(time.time())
+
+    # ---- timers
+
+    def _schedule(self) -> None:
+        """Set the timers that what has just happened asks for."""
+        end = self._pipe.guards.next_due()
+        wait = None if end is None else end - time.time() + LATE
+        self._loop.after("unban", wait, self._unban_due)
+        records = self._pipe.records
+        self._once("commit", COMMIT if records.behind else None, self._commit)
+        self._once("heal", HEAL if records.problem else None, self._heal)
+        self._once("firewall", self._pipe.enforcement.retry, self._retry)
+
+    def _once(self, name: str, seconds: Optional[float], call: Callable[[], None]) -> None:
+        if seconds is None or not self._loop.waiting(name):
+            self._loop.after(name, seconds, call)
+
+    def _unban_due(self) -> None:
+        self._pipe.unban_due(time.time())
+
+    def _commit(self) -> None:
+        self._pipe.records.commit(time.time())
+        self._notify.status(self._pipe.summary())
+
+    def _heal(self) -> None:
+        self._pipe.heal_ledger(time.time())
+
+    def _retry(self) -> None:
+        self._pipe.enforcement.start(time.time())
+
+    def _purge(self) -> None:
+        self._pipe.purge(time.time())
+        self._loop.after("purge", PURGE, self._purge)
+
+    def _sign_of_life(self) -> None:
+        if self._notify.interval is not None:
+            self._notify.alive()
+            self._loop.after("watchdog", self._notify.interval, self._sign_of_life)
+
+    # ---- requests and signals
+
+    def _serve(self) -> None:
+        self._server.serve(self._answer)
+
+    def _answer(self, request: Request, peer: Peer) -> Any:
+        """Return the result of a request; see ``control.protocol``."""
+        now, command = time.time(), request.command
+        if command == "ping":
+            return "pong"
+        if command == "status":
+            return self._pipe.status(now, request.jail).to_json()
+        if command not in ("ban", "unban", "reload"):
+            raise ControlError(f"no command {command!r}")
+        if peer.uid not in (0, os.geteuid()):
+            raise ControlError(f"only root may {command}")
+        if command == "reload":
+            return self._reload()
+        change = self._pipe.ban if command == "ban" else self._pipe.unban
+        return {"changed": change(request.jail, request.ids, now)}
+
+    def _reload(self) -> dict[str, list[str]]:
+        """Take the configuration as it is now, or raise and keep the old one."""
+        former = self._pipe.intake
+        self._pipe.reload(time.time(), read(self._directory))
+        for name in former.sources:
+            self._loop.forget(name)
+        self._follow()
+        self._log.info(f"reloaded: {self._pipe.summary()}")
+        guards = self._pipe.guards
+        return {"jails": sorted(guards), "faults": [str(fault) for fault in guards.faults]}
+
+    def _hangup(self) -> None:
+        self._notify.reloading(time.monotonic())
+        try:
+            self._reload()
+        except (ConfigError, ControlError) as error:
+            self._log.error(f"reload: {error}")
+        self._notify.ready(self._pipe.summary())
+
+    def _end(self) -> None:
+        self._over = True
+
+
+def check(directory: str) -> tuple[list[str], tuple[ConfigError, ...]]:
+    """Return the jails of a configuration that can run, and all that is wrong with it."""
+    found = config.read(directory)
+    faults = inspection.faults(found, time.time())
+    broken = {fault.jail for fault in faults}
+    return [spec.name for spec in found.jails if spec.name not in broken], faults

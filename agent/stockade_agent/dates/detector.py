@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""Finds the date of a line among several templates, and remembers which one fits the log."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple, Optional
+
+from stockade_agent.dates.defaults import (
+    default_templates,
+    embedded_templates,
+    has_date_place,
+    template,
+)
+from stockade_agent.dates.pattern import LINE_BEGIN, UNBOUND, Template
+from stockade_agent.dates.zones import minutes_east
+from stockade_agent.errors import RegexError
+
+
+_FAR = 0x7FFFFFFF
+_UNUSED_FOR = 300
+"""Seconds after which a template gives way to one that is used."""
+
+_CACHE_SIZE = 4096
+
+
+class Date(NamedTuple):
+    """Where a line says its date, and when that is.
+
+    Attributes:
+        start: where the text begins that is to be cut out of the line; ``end`` where it ends.
+            Equal when the pattern matched but there is nothing to cut.
+        at: None when the text is no date after all (February 30).
+    """
+
+    start: int
+    end: int
+    at: Optional[float]
+
+
+class DateDetector:
+    """Finds dates in the lines of one jail's logs.
+
+    Which template wins where several match follows fail2ban: one at the line's begin, then
+    the one that the log used before, then the leftmost; it depends on the lines seen before.
+
+    Args:
+        pattern: the option ``datepattern``; None or "" for the default templates.
+        zone: the option ``logtimezone``.
+        exact_years: what ``years`` gave.
+
+    Raises:
+        RegexError: pattern or zone cannot be used.
+    """
+
+    def __init__(
+        self, pattern: Optional[str] = None, *, zone: Optional[str] = None, exact_years: str
+    ) -> None:
+        self._zone = None if not zone else minutes_east(zone)
+        if zone and self._zone is None:
+            raise RegexError(
+                f"unknown time zone {zone!r}",
+                option="logtimezone",
+                remedy="write a fixed offset such as UTC+0200",
+            )
+        self._entries = [_Entry(t) for t in _templates(pattern or "", exact_years)]
+        self._last = -1
+        self._first_unused = 0
+        # Where the last date stood, and the characters on both sides of its begin and end.
+        self._start, self._before, self._first = 1, "", ""
+        self._end, self._final, self._after = _FAR, "", ""
+        self._parsed: dict[tuple[str, str], Optional[float]] = {}
+        self._parsed_at = 0.0
+
+    @property
+    def dateless(self) -> bool:
+        """Whether the pattern says that lines have no date (``{NONE}``)."""
+        return all(entry.template.name == "{NONE}" for entry in self._entries)
+
+    @property
+    def clean_cut(self) -> bool:
+        """Whether a cut never joins two word characters, nor a word to what stood before it."""
+        return all(entry.template.clean_cut for entry in self._entries)
+
+    def hits(self) -> list[tuple[str, int]]:
+        """Return template name and number of dates found by it, in the present order."""
+        return [(entry.template.name, entry.hits) for entry in self._entries]
+
+    def find(self, line: str, now: float) -> Optional[Date]:
+        """Return the date of a line, or None if no template matches.
+
+        Args:
+            now: fills what the date leaves out (its year, often).
+        """
+        found = self._match(line, now)
+        if found is None:
+            return None
+        match, entry = found
+        start, end = match.span(1)
+        if start == end:  # also where group 1 took no part: -1
+            return Date(0, 0, None)
+        return Date(start, end, self._at(match, entry.template, now))
+
+    def _at(self, match: re.Match[str], template_: Template, now: float) -> Optional[float]:
+        if now != self._parsed_at or len(self._parsed) > _CACHE_SIZE:
+            self._parsed.clear()
+            self._parsed_at = now
+        key = (template_.name, match[0])
+        if key not in self._parsed:
+            self._parsed[key] = template_.parse(match, now, self._zone)
+        return self._parsed[key]
+
+    def _match(self, line: str, now: float) -> Optional[tuple[re.Match[str], _Entry]]:
+        best: Optional[tuple[re.Match[str], int]] = None
+        skip = -1
+        if self._last >= 0:
+            match, skip = self._match_again(line)
+            if match is not None:
+                if self._settled(match, self._entries[self._last].template):
+                    return self._won(line, match, self._last, now)
+                best = match, self._last
+        match, index = self._match_any(line, skip, best)
+        if match is None:
+            if best is None:
+                return None
+            match, index = best
+        return self._won(line, match, index, now)
+
+    def _match_again(self, line: str) -> tuple[Optional[re.Match[str]], int]:
+        """Try the template of the last date, at its place if the surroundings are the same.
+
+        Returns:
+            The match, and the index of the template if trying it again would be useless.
+        """
+        entry = self._entries[self._last]
+        if entry.template.anchored:
+            return entry.search(line), self._last
+        start, end = self._start, self._end
+        same_begin = line[max(start - 1, 0) : start] == self._before or (
+            line[start : start + 1] == self._first and not self._first.isalnum()
+        )
+        same_end = line[end : end + 1] == self._after or (
+            line[end - 1 : end] == self._final and not self._final.isalnum()
+        )
+        if same_begin and same_end:
+            return entry.search(line, start, end), -1
+        return entry.search(line), self._last
+
+    def _settled(self, match: re.Match[str], template_: Template) -> bool:
+        return (
+            len(self._entries) == 1
+            or template_.anchored
+            or match.span() == (self._start, self._end)
+        )
+
+    def _match_any(
+        self, line: str, skip: int, best: Optional[tuple[re.Match[str], int]]
+    ) -> tuple[Optional[re.Match[str]], int]:
+        """Return the first template's match that is good enough, else the leftmost one."""
+        for index, entry in enumerate(self._entries):
+            match = entry.search(line) if index != skip else None
+            if match is None:
+                continue
+            distance = match.start()
+            if index + 1 == len(self._entries) or entry.template.anchored:
+                return match, index
+            if distance == 0 and entry.hits and not self._entries[index + 1].matches:
+                return match, index
+            # Further right than usual: perhaps a date in the message; look for a better one.
+            if distance > entry.distance or distance > self._start:
+                if best is None or distance < best[0].start():
+                    best = match, index
+                continue
+            return match, index
+        return best if best is not None else (None, -1)
+
+    def _won(
+        self, line: str, match: re.Match[str], index: int, now: float
+    ) -> tuple[re.Match[str], _Entry]:
+        entry, (start, end) = self._entries[index], match.span()
+        entry.hits += 1
+        entry.used, entry.distance = now, start
+        if self._first_unused == index:
+            self._first_unused += 1
+        self._start, self._before = start, line[max(start - 1, 0) : start]
+        self._first = line[start : start + 1]
+        self._end, self._after = end, line[end : end + 1]
+        self._final = line[max(end - 1, 0) : end]
+        if index and index != self._last:
+            index = self._promoted(index)
+        self._last = index
+        return match, entry
+
+    def _promoted(self, index: int) -> int:
+        """Move a template that won often towards the front and return its new index."""
+        entries, entry = self._entries, self._entries[index]
+
+        def beats(place: int) -> bool:
+            other = entries[place]
+            return entry.weight > other.weight or entry.used - _UNUSED_FOR > other.used
+
+        place = self._first_unused if self._first_unused < index else index // 2
+        if not beats(place):
+            if place == index - 1 or not beats(index - 1):
+                return index
+            place = index - 1
+        entries.insert(place, entries.pop(index))
+        while self._first_unused < len(entries) and entries[self._first_unused].hits:
+            self._first_unused += 1
+        return place
+
+
+class _Entry:
+    """A template in a detector's list, with what the detector knows of its use."""
+
+    __slots__ = ("distance", "hits", "matches", "search_", "template", "used")
+
+    def __init__(self, template_: Template) -> None:
+        self.template, self.search_ = template_, template_.regex.search
+        self.hits = self.matches = 0
+        self.used, self.distance = 0.0, _FAR
+
+    @property
+    def weight(self) -> float:
+        return self.hits * self.template.weight / max(1, self.distance)
+
+    def search(self, line: str, start: int = 0, end: int = _FAR) -> Optional[re.Match[str]]:
+        match = self.search_(line, start, end)
+        if match is not None:
+            self.matches += 1
+        return match
+
+
+def _templates(pattern: str, exact_years: str) -> list[Template]:
+    found: dict[str, Template] = {}
+    for line in filter(None, map(str.strip, pattern.split("\n"))):
+        several = bool(found)
+        if line.upper() == "{DEFAULT}":
+            continue  # as in fail2ban, it adds nothing to other patterns
+        if line.upper() == LINE_BEGIN:
+            new = [t for t in default_templates(exact_years) if t.at_begin]
+        elif has_date_place(line):
+            new = embedded_templates(line, exact_years)
+        else:
+            several = False
+            if line.upper() == "{NONE}":
+                new = [template(f"{UNBOUND}^", exact_years)._replace(name="{NONE}")]
+            else:
+                new = [template(line, exact_years)]
+        for one in new:
+            if one.name in found and not several:
+                raise RegexError(f"{one.name!r} is given twice", option="datepattern")
+            found.setdefault(one.name, one)
+    return list(found.values()) or default_templates(exact_years)

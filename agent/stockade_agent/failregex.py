@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""fail2ban's regex language: Python's, with tags for what identifies a failure.
+
+``<HOST>``, ``<ADDR>``, ``<IP4>``, ``<IP6>``, ``<DNS>``, ``<CIDR>``, ``<SUBNET>`` and their
+``<F-…/>`` forms stand for regexes; ``<F-USER>…</F-USER>`` is a named group, ``user``.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Optional, Union
+
+from stockade_agent.errors import RegexError
+
+
+Value = Union[str, tuple[Optional[str], ...], None]
+Groups = dict[str, Value]
+
+ID_GROUPS = ("fid", "ip4", "ip6", "dns")
+"""Groups that identify a failure, in order of preference."""
+
+SESSION_GROUP = "mlfid"
+"""The group that ties lines of one session together; it may stand for an id that comes later."""
+
+_IP4 = r"(?:::f{4,6}:)?(?P<ip4>(?:\d{1,3}\.){3}\d{1,3})"
+_IP6 = r"(?P<ip6>(?:[0-9a-fA-F]{1,4}::?|:){1,7}(?:[0-9a-fA-F]{1,4}|(?<=:):))"
+_DNS = r"(?P<dns>[\w\-.^_]*\w)"
+_CIDR = r"(?P<cidr>\d+)"
+_ADDR = rf"\[?(?:{_IP4}|{_IP6})\]?"
+_HOST = rf"(?:{_ADDR}|{_DNS})"
+_SUBNET = rf"\[?(?:{_IP4}|{_IP6})(?:/{_CIDR})?\]?"
+
+_FIXED = {
+    "ADDR": _ADDR,
+    "F-ADDR/": _ADDR,
+    "IP4": _IP4,
+    "F-IP4/": _IP4,
+    "IP6": _IP6,
+    "F-IP6/": _IP6,
+    "DNS": _DNS,
+    "F-DNS/": _DNS,
+    "CIDR": _CIDR,
+    "F-CIDR/": _CIDR,
+    "SUBNET": _SUBNET,
+    "F-SUBNET/": _SUBNET,
+    "F-ID/": r"(?P<fid>\S+)",
+    "F-PORT/": r"(?P<fport>\w+)",
+}
+_GROUP_NAMES = {"id": "fid", "port": "fport"}
+
+_TAG = re.compile(r"<(/?[\w\-]+/?)>")
+_CUSTOM_TAG = re.compile(r"(/?)F-([A-Z0-9_\-]+)$")
+# Flags that open a group, ``((?i)…)``: Python wants them written ``(?i:…)``.
+_FLAGS_IN_GROUP = re.compile(r"(?<!\\)\((?:\?:)?\(\?([a-z]+)\)")
+_COMPOSED = re.compile(r"(alt_|tuple_)(.*?)(?:_\d+)?$")
+
+
+class Pattern:
+    """A compiled regex of the language.
+
+    Attributes:
+        source: as it was written.
+        regex: as Python runs it.
+        identifies: it has a group that can identify a failure.
+    """
+
+    __slots__ = ("_alternatives", "_tuples", "identifies", "regex", "source")
+
+    def __init__(self, source: str, regex: re.Pattern[str]) -> None:
+        self.source, self.regex = source, regex
+        self.identifies = any(g in regex.groupindex for g in (*ID_GROUPS, SESSION_GROUP))
+        self._alternatives = _composed(regex, "alt_")
+        self._tuples = _composed(regex, "tuple_")
+
+    def groups(self, match: re.Match[str]) -> Groups:
+        """Return the values of a match, ``alt_`` and ``tuple_`` groups put where they belong."""
+        values: Groups = match.groupdict()
+        for name, meant in self._alternatives:
+            if values[name] and not values.get(meant):
+                values[meant] = values[name]
+        for name, meant in self._tuples:
+            before, value = values.get(meant), match[name]
+            parts = before if isinstance(before, tuple) else (before,)
+            values[meant] = (*parts, value)
+        return values
+
+
+def compile_pattern(
+    text: str, *, option: str, index: int = 0, usedns: str = "warn", multiline: bool = False
+) -> Pattern:
+    """Return the compiled regex.
+
+    Args:
+        option: ``failregex``, ``prefregex`` or ``ignoreregex``; with ``index`` for errors.
+        usedns: with ``no``, ``<HOST>`` is an address only.
+        multiline: ``^`` and ``$`` match at every line of a buffer.
+
+    Raises:
+        RegexError: it is empty or does not compile.
+    """
+    if not text.strip():
+        raise RegexError("empty regex", option=option, index=index)
+    regex = _FLAGS_IN_GROUP.sub(r"(?\1:", _expanded(text, usedns))
+    try:
+        with warnings.catch_warnings():
+            # `[[` and the like: Python may change its mind one day; users cannot act on it.
+            warnings.simplefilter("ignore")
+            compiled = re.compile(regex, re.MULTILINE if multiline else 0)
+    except (re.error, RecursionError, OverflowError) as exc:
+        position = getattr(exc, "pos", None)
+        near = "" if position is None else f", near {regex[position : position + 20]!r}"
+        raise RegexError(
+            f"does not compile: {exc}{near}: {text}", option=option, index=index, position=position
+        ) from exc
+    return Pattern(text, compiled)
+
+
+def _expanded(text: str, usedns: str) -> str:
+    opened: set[str] = set()
+    skips = 0
+
+    def expand(match: re.Match[str]) -> str:
+        nonlocal skips
+        tag = match[1]
+        if tag == "HOST":
+            return _ADDR if usedns == "no" else _HOST
+        if tag == "SKIPLINES":
+            skips += 1
+            return rf"\n(?P<skiplines{skips - 1}>(?:(?:.*\n)*?))"
+        if tag in _FIXED:
+            return _FIXED[tag]
+        custom = _CUSTOM_TAG.match(tag)
+        if custom is None:
+            return match[0]
+        closing, name = custom.groups()
+        if closing:
+            return ")" if name in opened else match[0]
+        opened.add(name)
+        name = name.lower()
+        return f"(?P<{_GROUP_NAMES.get(name, name)}>"
+
+    return _TAG.sub(expand, text)
+
+
+def _composed(regex: re.Pattern[str], prefix: str) -> list[tuple[str, str]]:
+    found = []
+    for name in regex.groupindex:
+        match = _COMPOSED.match(name) if len(name) > len("alt_") else None
+        if match and match[1] == prefix:
+            meant = match[2].lower()
+            found.append((name, _GROUP_NAMES.get(meant, meant)))
+    return sorted(found)

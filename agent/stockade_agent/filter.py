@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: MIT
+"""A jail's filter: blocks of log lines in, failures out, with fail2ban's exact verdict.
+
+    filter = Filter(spec, findtime=600, now=clock())
+    for failure in filter.failures(block, now, live=True):
+        if failure.host:                       # a name: resolve it off the loop, then
+            failures = resolved(failure, addresses)
+
+``live`` is False while a log is read for the first time or after a stop (catch-up): then what
+is older than findtime is dropped; when live, a date more than a minute off is taken as now.
+
+``examine`` judges one line, for tools and tests. ``compile_check`` returns all that is wrong
+with a filter's regexes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Optional
+
+from stockade_agent.buffer import joined, parted
+from stockade_agent.dates import DateDetector
+from stockade_agent.errors import RegexError
+from stockade_agent.failregex import SESSION_GROUP, Groups, Pattern, compile_pattern
+from stockade_agent.identity import Identity, canonical, of_address, of_text, plain
+from stockade_agent.lines import Line, Lines
+from stockade_agent.model import Address, Block, Failure, FilterSpec
+from stockade_agent.sessions import Sessions
+
+
+class Found(NamedTuple):
+    """A failregex that matched a line.
+
+    Attributes:
+        number: which failregex, counted from 0.
+        at: the line's date, or None if it has none and none was known.
+        identity: who; None while the session has not told.
+        host: a host name to be resolved; ``identity`` is then that name.
+        groups: values of all groups, those of its session included.
+        users: all users that its session tried.
+        matches: the lines that it stands for.
+        harmless: context only, no failure.
+    """
+
+    number: int
+    at: Optional[float]
+    identity: Optional[Identity]
+    host: Optional[str]
+    groups: Groups
+    users: Optional[frozenset[str]]
+    matches: tuple[str, ...]
+    harmless: bool
+
+
+class Filter:
+    """The compiled filter of one jail, with the state of its sessions, dates and buffers.
+
+    Args:
+        now: any time near the start; ``%ExY`` accepts years around it.
+        check_all: try every failregex on every line, instead of stopping at the first match.
+        raw_host: leave host names as they are, as ``usedns = raw`` does.
+        any_time: judge a line whatever its date, and one without a date too.
+        first_year: the earliest year that ``%ExY`` accepts.
+
+    Raises:
+        RegexError: a regex, ``datepattern``, ``logtimezone`` or ``logencoding`` is wrong.
+    """
+
+    def __init__(
+        self,
+        spec: FilterSpec,
+        *,
+        findtime: float = 600,
+        now: float,
+        check_all: bool = False,
+        raw_host: bool = False,
+        any_time: bool = False,
+        first_year: int = 2000,
+    ) -> None:
+        self.spec = spec
+        self._any_time, self._check_all = any_time, check_all
+        self._usedns = spec.usedns.lower()
+        if self._usedns not in ("yes", "warn", "raw"):
+            self._usedns = "no"
+        self._raw = raw_host or self._usedns == "raw"
+        self._buffered = spec.maxlines > 1
+        self._prefregex = self._compiled("prefregex", (spec.prefregex,) if spec.prefregex else ())
+        self._failregex = self._compiled("failregex", spec.failregex)
+        self._ignoreregex = self._compiled("ignoreregex", spec.ignoreregex)
+        _require_ids(self._prefregex, self._failregex)
+        self._ignore_first = 0 < len(self._ignoreregex) < len(self._failregex) - 2
+        self._lines = Lines(
+            spec,
+            findtime=findtime,
+            now=now,
+            any_time=any_time,
+            first_year=first_year,
+            prefregex=self._prefregex,
+            # A buffer needs the lines around a match, so nothing is to be rejected.
+            failregex=() if self._buffered else self._failregex,
+        )
+        self._sessions = Sessions()
+        self._buffer: list[Line] = []
+
+    @property
+    def detector(self) -> DateDetector:
+        """The filter's date detector, for reports."""
+        return self._lines.detector
+
+    def failures(self, block: Block, now: float, *, live: bool = True) -> Iterator[Failure]:
+        """Yield the failures in a block, in order.
+
+        Args:
+            now: the present; no failure is later.
+            live: the lines are new, not from before the start.
+        """
+        for line, at in self._lines.read(block, now, live=live):
+            for found in self._judged(line, at, now):
+                if found.at is None or found.identity is None or found.harmless:
+                    continue
+                yield Failure(
+                    at=min(found.at, now),
+                    id=found.identity.id,
+                    address=found.identity.address,
+                    host=found.host,
+                    matches=found.matches,
+                    data=_data(found),
+                )
+
+    def examine(
+        self, line: str, now: float, *, at: Optional[float] = None, live: bool = True
+    ) -> list[Found]:
+        """Return which failregexes match a line, and what they found.
+
+        Args:
+            line: without its newline.
+            at: the line's time where it is known otherwise (journal); the line then has no date.
+        """
+        dated = self._lines.date(line, now, at=at, live=live)
+        return [] if dated is None else self._judged(*dated, now)
+
+    def _judged(self, line: Line, at: Optional[float], now: float) -> list[Found]:
+        if self._buffered:
+            self._buffer = [*self._buffer, line][-self.spec.maxlines :]
+        else:
+            self._buffer = [line]
+        lines = self._buffer
+        text = joined(lines)
+        if self._ignore_first and self._ignored(text):
+            return []
+        base: Groups = {}
+        for pattern in self._prefregex:
+            match = pattern.regex.search(text)
+            if match is None:
+                return []
+            base = pattern.groups(match)
+            content = base.pop("content", None)
+            if content:
+                text = f"{content}\n"
+                self._buffer = [Line("", "", str(content))]
+        return self._matched(text, lines, base, at, now)
+
+    def _matched(
+        self, text: str, lines: list[Line], base: Groups, at: Optional[float], now: float
+    ) -> list[Found]:
+        found: list[Found] = []
+        for index, pattern in enumerate(self._failregex):
+            match = pattern.regex.search(text)
+            if match is None:
+                continue
+            covered, left = parted(match, lines)
+            if self._ignored(joined(covered) if self._buffered else text):
+                if self._buffered:
+                    self._buffer = left
+                    text = joined(self._buffer)
+                if not self._check_all:
+                    break
+                continue
+            if at is None and not self._any_time:
+                continue
+            if self._buffered:
+                self._buffer = left
+                text = joined(self._buffer)
+            groups = _merged(base, pattern.groups(match))
+            one = self._found(index, groups, at, now, tuple(line.whole for line in covered))
+            if one is None:
+                continue
+            found.append(one)
+            if not self._check_all:
+                break
+        return found
+
+    def _found(
+        self, index: int, groups: Groups, at: Optional[float], now: float, lines: tuple[str, ...]
+    ) -> Optional[Found]:
+        session = groups.get(SESSION_GROUP)
+        users, harmless = None, False
+        if session is not None:
+            merged = self._sessions.merge(str(session), groups, lines, now)
+            groups, users, lines, harmless = merged
+            if harmless and not self._check_all:
+                return Found(index, at, None, None, groups, users, lines, harmless)
+        identity, host = self._identity(groups)
+        if identity is None and host is None:
+            if session is None:
+                return None  # optional groups, none of which took part
+            self._sessions.pend()
+        elif identity is None and self._usedns not in ("yes", "warn"):
+            return Found(index, at, None, None, groups, users, lines, harmless)
+        if host is not None:
+            identity = Identity(host)
+        return Found(index, at, identity, host, groups, users, lines, harmless)
+
+    def _identity(self, groups: Groups) -> tuple[Optional[Identity], Optional[str]]:
+        """Return who the groups name, or the host name that has to be resolved for it."""
+        fid = groups.get("fid")
+        address: Optional[Identity] = None
+        for name, version in (("ip4", 4), ("ip6", 6)):
+            text = groups.get(name)
+            if text is not None:
+                cidr = groups.get("cidr")
+                address = of_address(str(text), version=version, cidr=str(cidr) if cidr else None)
+                break
+        else:
+            text = groups.get("dns")
+            if text is not None and not self._raw:
+                numeric = plain(str(text).strip("[]"))
+                if numeric is None:
+                    return None, str(text)
+                return Identity(canonical(numeric), numeric), None
+            if text is not None:
+                address = Identity(str(text))
+        if fid is None or fid == text:
+            return address, None
+        own = Identity(str(fid)) if self._raw or isinstance(fid, tuple) else of_text(str(fid))
+        if address is not None:
+            # The id is counted, but what a firewall can refuse is the address beside it.
+            groups["ip"] = address.id
+            return Identity(own.id, address.address), None
+        return own, None
+
+    def _ignored(self, text: str) -> bool:
+        return any(pattern.regex.search(text) for pattern in self._ignoreregex)
+
+    def _compiled(self, option: str, texts: Iterable[str]) -> list[Pattern]:
+        multiline = self._buffered and option == "failregex"
+        return [
+            compile_pattern(
+                text, option=option, index=index, usedns=self._usedns, multiline=multiline
+            )
+            for index, text in enumerate(texts)
+        ]
+
+
+def resolved(failure: Failure, addresses: Iterable[Address]) -> list[Failure]:
+    """Return the failures that a host name stands for: one for each of its addresses."""
+    found = []
+    for address in sorted(set(addresses), key=str):
+        identity = of_text(str(address))
+        found.append(
+            Failure(
+                at=failure.at,
+                id=identity.id,
+                address=identity.address,
+                attempts=failure.attempts,
+                matches=failure.matches,
+                data=failure.data,
+            )
+        )
+    return found
+
+
+def _require_ids(prefregex: list[Pattern], failregex: list[Pattern]) -> None:
+    if any(pattern.identifies for pattern in prefregex):
+        return
+    for index, pattern in enumerate(failregex):
+        if not pattern.identifies:
+            raise RegexError(
+                f"nothing in it says who failed: {pattern.source}",
+                option="failregex",
+                index=index,
+                remedy="put <HOST>, <ADDR> or <F-ID>…</F-ID> where the address stands",
+            )
+
+
+def _merged(base: Groups, own: Groups) -> Groups:
+    """Return prefregex's groups with those of failregex over them, where they took part."""
+    if not base:
+        return own
+    merged = {**base, **{name: None for name in own if name not in base}}
+    merged.update((name, value) for name, value in own.items() if value is not None)
+    return merged
+
+
+def _data(found: Found) -> dict[str, str]:
+    data = {name: str(value) for name, value in found.groups.items() if value is not None}
+    if found.users:
+        data["users"] = ", ".join(sorted(found.users))
+    return data

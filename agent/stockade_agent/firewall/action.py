@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: MIT
+"""An action of action.d: which commands, in what order, for what happens to a jail.
+
+Pure: every method is a generator that yields the ``Step`` to be run next, is sent whether that
+went well, and returns whether all did. ``actions`` runs them.
+
+    start ─▶ actionstart, for each family; with actionstart_on_demand at a family's first ban
+    ban ───▶ actionban ─ failed ─▶ actioncheck ─ failed ─▶ actionrepair, or actionstop + actionstart
+                  ▲                     │ well                          │
+                  └───────── once more ─┴──────────── actioncheck ◀─────┘
+    stop ──▶ actionstop, for each family that was started
+
+Source:
+    jail.conf(5), "ACTION FILES", and what fail2ban 1.1 does. Where we differ on purpose:
+    docs/conformance.md, "Actions".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from typing import Optional
+
+from stockade_agent.firewall.script import Script, compiled
+from stockade_agent.firewall.tags import FAMILIES, Facts, Names, Values, expand
+from stockade_agent.model import ActionSpec, Ban
+
+
+COMMANDS = (
+    "actionstart",
+    "actionban",
+    "actionreban",
+    "actionunban",
+    "actioncheck",
+    "actionrepair",
+    "actionflush",
+    "actionstop",
+    "actionreload",
+)
+TIMEOUT = 60.0
+"""Seconds that a command may take unless the action has a ``timeout``."""
+
+_CONDITIONAL = re.compile(r"\w+\?family=")
+_TRUE = frozenset(("1", "on", "true", "yes"))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command to be run.
+
+    Attributes:
+        command: ``actionban``, ``actioncheck``, …
+        family: ``inet4``, ``inet6`` or "".
+        script: its text, the same for every ban.
+        values: what its variables hold.
+    """
+
+    command: str
+    family: str
+    script: Script
+    values: Values
+    timeout: float
+
+
+Steps = Generator[Step, bool, bool]
+
+
+class Action:
+    """What one action of one jail has been told to do, and what it takes to do more.
+
+    Args:
+        names: for ``<ip-host>`` and the like.
+        timeout: of each command, in seconds.
+        inet6: whether this host has IPv6 at all.
+
+    Attributes:
+        norestored: it is not to be told of bans that were in force before the agent started.
+        prolongs: it has an ``actionprolong``.
+        flushes: it can undo all bans at once.
+        tags: the run-time tags in its commands.
+        epoch: how often its bans were lost: their chain or set had to be made anew.
+
+    Raises:
+        FirewallError: a command has a tag that leads to itself, or stands where no value can.
+    """
+
+    def __init__(
+        self, spec: ActionSpec, names: Names, *, timeout: float = TIMEOUT, inet6: bool = True
+    ) -> None:
+        self.names = names
+        self.epoch = 0
+        # family -> whether it has bans; a family is in it from its start on.
+        self._started: dict[str, bool] = {}
+        self._executed: dict[str, dict[str, object]] = {}
+        self._configure(spec, timeout, inet6=inet6)
+
+    def _configure(self, spec: ActionSpec, timeout: float, *, inet6: bool) -> None:
+        properties = dict.fromkeys(COMMANDS, "")
+        properties.update(spec.definition)
+        properties.update(spec.parameters)
+        properties.pop("bantime", None)  # a ban has its own
+        properties["timeout"] = f"{timeout:g}"
+        conditional = any(_CONDITIONAL.match(name) for name in properties)
+        families = properties.get("families", "").replace(",", " ").split()
+        if not families and conditional:
+            families = [*FAMILIES] if inet6 else [FAMILIES[0]]
+        scripts: dict[tuple[str, str], Script] = {}
+        for command in (*COMMANDS, "actionprolong"):
+            for family in ("", *FAMILIES):
+                text = expand(properties.get(command, ""), properties, family)
+                scripts[command, family] = compiled(text)
+        self._scripts = scripts
+        self._timeout = timeout
+        self._families = families or [""]
+        on_demand = properties.get("actionstart_on_demand")
+        self._on_demand = conditional if on_demand is None else _true(on_demand)
+        self._repairs_on_unban = _true(properties.get("actionrepair_on_unban", ""))
+        self._checks = properties["actioncheck"] != ""
+        self._rebans = properties["actionreban"] != ""
+        self.norestored = _true(properties.get("norestored", ""))
+        self.prolongs = properties.get("actionprolong", "").strip() != ""
+        self.flushes = properties["actionflush"] != ""
+        self.tags = frozenset(tag for script in scripts.values() for tag in script.tags)
+
+    # ---- what happens to a jail ---------------------------------------------------------------
+
+    def start(self, facts: Facts) -> Steps:
+        """Begin; where it starts on demand, nothing is to be done yet."""
+        if self._on_demand:
+            return True
+        return (yield from self._start(self._families, facts))
+
+    def ban(self, ban: Ban, facts: Facts) -> Steps:
+        """Refuse an id."""
+        return (yield from self._ban("actionban", ban, facts))
+
+    def reban(self, ban: Ban, facts: Facts) -> Steps:
+        """Refuse an id again whose ban was lost."""
+        command = "actionreban" if self._rebans else "actionban"
+        return (yield from self._ban(command, ban, facts))
+
+    def prolong(self, ban: Ban, facts: Facts) -> Steps:
+        """Move the end of a ban."""
+        return (yield from self._process("actionprolong", Values(facts, self.names, ban)))
+
+    def unban(self, ban: Ban, facts: Facts) -> Steps:
+        """Accept an id again; nothing is to be done if nothing of its family was refused."""
+        values = Values(facts, self.names, ban)
+        if not self._started.get(values.family):
+            return True
+        return (yield from self._process("actionunban", values))
+
+    def flush(self, facts: Facts) -> Steps:
+        """Accept everything again."""
+        full = [family for family, has_bans in self._started.items() if has_bans]
+        self._executed.pop("actionflush", None)
+        well = True
+        for family in full:
+            done = yield from self._operate("actionflush", family, facts)
+            if done and family in self._started:
+                self._started[family] = False
+            well = well and done
+        return well
+
+    def stop(self, facts: Facts) -> Steps:
+        """End; what was started is undone."""
+        families = [*self._started]
+        self._started = {}
+        return (yield from self._stop(families, facts))
+
+    def reload(
+        self, spec: ActionSpec, facts: Facts, *, timeout: float = TIMEOUT, inet6: bool = True
+    ) -> Steps:
+        """Take on another specification; what was started stays."""
+        self._configure(spec, timeout, inet6=inet6)
+        self._executed.clear()
+        well = True
+        for family in [*self._started]:
+            well = (yield from self._operate("actionreload", family, facts)) and well
+        return well
+
+    def check(self, facts: Facts, *, stopping: bool = False) -> Steps:
+        """See whether all that was started is still there, and repair what is not.
+
+        Args:
+            stopping: it is not worth repairing, but for ``actionrepair_on_unban``.
+        """
+        well = True
+        if self._checks:
+            repair = self._repairs_on_unban or not stopping
+            for family in [*self._started]:
+                if family in self._started:
+                    sane = yield from self._sane(family, facts, repair=repair)
+                    if not sane:
+                        self._started.pop(family, None)
+                        self._forget("actionstart", family)
+                    well = well and sane
+        return well
+
+    # ---- commands for each family -------------------------------------------------------------
+
+    def _start(self, families: Iterable[str], facts: Facts) -> Steps:
+        well = True
+        for family in families:
+            done = yield from self._operate("actionstart", family, facts)
+            if done:
+                self._forget("actionstop", family)
+                self._started[family] = False
+            well = well and done
+        return well
+
+    def _stop(self, families: Iterable[str], facts: Facts) -> Steps:
+        well = True
+        for family in families:
+            done = yield from self._operate("actionstop", family, facts)
+            if done:
+                self._forget("actionstart", family)
+            well = well and done
+        return well
+
+    def _operate(self, command: str, family: str, facts: Facts) -> Steps:
+        """Run a command for a family, unless the same has been run for the other one."""
+        script = self._scripts[command, family]
+        same = (script.text, family if "family" in script.tags else "")
+        executed = self._executed.setdefault(command, {})
+        done = True
+        if script.text and same not in (what for who, what in executed.items() if who != family):
+            done = yield self._step(command, Values(facts, self.names, family=family))
+        if done:
+            executed[family] = same
+        else:
+            self._forget(command, family)
+        return done
+
+    def _forget(self, command: str, family: str) -> None:
+        """Let a command be run once more, for this family and those that share it."""
+        executed = self._executed.get(command, {})
+        same = executed.pop(family, None)
+        for other in [who for who, what in executed.items() if what == same]:
+            del executed[other]
+
+    def _step(self, command: str, values: Values) -> Step:
+        family = values.family
+        return Step(command, family, self._scripts[command, family], values, self._timeout)
+
+    # ---- commands for a ban -------------------------------------------------------------------
+
+    def _ban(self, command: str, ban: Ban, facts: Facts) -> Steps:
+        values = Values(facts, self.names, ban)
+        family = values.family
+        if self._on_demand and family not in self._started:
+            started = yield from self._start([family] if family else self._families, facts)
+            if not started:
+                return False
+        done = yield from self._process(command, values)
+        if done:
+            self._started[family] = True
+        return done
+
+    def _process(self, command: str, values: Values) -> Steps:
+        """Run a command; if it fails, make sure that its ground is sound and run it once more."""
+        if self._scripts[command, values.family].text == "":
+            return True
+        if (yield self._step(command, values)):
+            return True
+        if self._checks:
+            unban = command == "actionunban"
+            if unban and not self._known(values.family):
+                return (yield self._step(command, values))
+            repair = self._repairs_on_unban or not unban
+            sane = yield from self._sane(values.family, values.facts, repair=repair)
+            if not sane:
+                return False
+        return (yield self._step(command, values))
+
+    def _known(self, family: str) -> bool:
+        return family in self._started or "" in self._started
+
+    def _sane(self, family: str, facts: Facts, *, repair: bool) -> Steps:
+        """Check, and repair if that fails and is wanted; return whether all is well then."""
+        values = Values(facts, self.names, family=family)
+        if not self._scripts["actioncheck", family].text:
+            return True
+        if (yield self._step("actioncheck", values)):
+            return True
+        if not repair:
+            return False
+        self.epoch += 1
+        if self._scripts["actionrepair", family].text:
+            if not (yield self._step("actionrepair", values)):
+                self._started.pop(family, None)
+                return False
+            self._started[family] = False
+        elif not (yield from self._restart(family, facts)):
+            return False
+        return (yield self._step("actioncheck", values))
+
+    def _restart(self, family: str, facts: Facts) -> Steps:
+        # What was started for no family in particular is one thing for all of them.
+        families = [family] if family in self._families else [*self._started]
+        for each in families:
+            self._started.pop(each, None)
+        # It may be broken so that it cannot even be stopped.
+        yield from self._stop(families, facts)
+        return (yield from self._start([family] if family in self._families else self._families, facts))
+
+
+def _true(text: Optional[str]) -> bool:
+    return text is not None and text.lower() in _TRUE

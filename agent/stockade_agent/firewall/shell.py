@@ -1,0 +1,454 @@
+# SPDX-License-Identifier: MIT
+"""Where the tags of a shell command stand: in which quotes, and who reads them afterwards.
+
+A reader of POSIX shell text (with what bash adds), just good enough for that question. It copies
+the text and leaves a ``Place`` wherever a tag stood; ``script`` puts a reference to a variable
+there. Where it should misread, a value stands in the wrong quotes: it looks odd, but it is still
+only data, for a shell does not parse again what a variable holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple, Optional, Union
+
+from stockade_agent.firewall.words import Frame, Reader
+
+
+MARK = "\0"
+
+
+class Quote(Enum):
+    """What surrounds a place."""
+
+    NONE = "none"
+    DOUBLE = "double"
+    SINGLE = "single"
+    DOCUMENT = "here-document"
+    VERBATIM = "here-document with a quoted delimiter"
+    NUMBER = "arithmetic"
+
+
+class Place:
+    """A tag's place in a command.
+
+    Attributes:
+        reader: what the command does to the text of this place.
+        mailed: what is printed here goes to a mail program.
+    """
+
+    def __init__(self, tag: str, quote: Quote, reader: Reader) -> None:
+        self.tag, self.quote, self.reader = tag, quote, reader
+        self.mailed = False
+
+
+Part = Union[str, Place]
+
+
+class Unplaceable(Exception):
+    """No variable can stand where this tag stands.
+
+    Attributes:
+        where: such as ``behind $``.
+    """
+
+    def __init__(self, tag: str, where: str) -> None:
+        super().__init__(f"<{tag}> {where}")
+        self.tag, self.where = tag, where
+
+
+def places(marked: str, tags: Sequence[str]) -> list[Part]:
+    """Return the text of a command with a ``Place`` for every ``MARK``.
+
+    Args:
+        tags: the tag of each mark, in order.
+
+    Raises:
+        Unplaceable: no variable can stand there.
+    """
+    lexer = _Lexer(marked, tags)
+    lexer.code("")
+    return lexer.parts
+
+
+_PLAIN = re.compile(r"[^\\'\"`$\0#\n \t;&|<>()]+")
+_IN_DOUBLE = re.compile(r"[^\\\"`$\0]+")
+_IN_DOCUMENT = re.compile(r"[^\\`$\0]+")
+_REDIRECT = re.compile(r">[>|&]?|<[>&]?")
+_PARAMETER = re.compile(r"[#!]?[A-Za-z0-9_@*#?$!-]*")
+_DELIMITER = re.compile(r"(?:\\.|'[^']*'|\"[^\"]*\"|[^\s;&|<>()'\"\\])+", re.DOTALL)
+_PLAIN_DELIMITER = re.compile(r"[\w.+-]+")
+
+
+class _Document(NamedTuple):
+    """A here-document whose body is still to come; ``part`` is where its delimiter stands."""
+
+    delimiter: str
+    quoted: bool
+    tabs: bool
+    part: int
+    frame: Frame[Place]
+
+
+class _Lexer:
+    def __init__(self, text: str, tags: Sequence[str], first: int = 0) -> None:
+        self.text, self.tags, self.next_tag = text, tags, first
+        self.at = 0
+        self.parts: list[Part] = []
+        self.documents: list[_Document] = []
+
+    # ---- small steps --------------------------------------------------------------------------
+
+    def copy(self, length: int, frame: Optional[Frame[Place]] = None) -> None:
+        """Take over so many characters; ``frame`` gets them as part of its word."""
+        text = self.text[self.at : self.at + length]
+        self.parts.append(text)
+        self.at += length
+        if frame is not None:
+            frame.more(text)
+
+    def ahead(self, length: int = 1) -> str:
+        return self.text[self.at : self.at + length]
+
+    def tag(self) -> str:
+        self.at += 1
+        self.next_tag += 1
+        return self.tags[self.next_tag - 1]
+
+    def place(self, quote: Quote, frame: Optional[Frame[Place]]) -> None:
+        reader = Reader.NOBODY if frame is None else frame.reader()
+        place = Place(self.tag(), quote, reader)
+        self.parts.append(place)
+        if frame is not None:
+            frame.place(place, MARK)
+
+    def refuse(self, where: str) -> None:
+        raise Unplaceable(self.tags[self.next_tag], where)
+
+    # ---- code ---------------------------------------------------------------------------------
+
+    def code(self, closer: str) -> list[Place]:
+        """Read commands up to ``closer``, which is left; return the places in them."""
+        frame: Frame[Place] = Frame()
+        while self.at < len(self.text):
+            char = self.ahead()
+            if char == ")" and closer and not frame.pattern:
+                break
+            plain = _PLAIN.match(self.text, self.at)
+            if plain:
+                self.copy(plain.end() - self.at, frame)
+            elif char == "#" and frame.word is None:
+                self._comment()
+            elif char in " \t":
+                self.copy(1)
+                self._end_word(frame)
+            elif char in "\n;&|":
+                self._separator(frame, char)
+            elif char in "<>":
+                self._redirect(frame)
+            elif char == "(":
+                self._group(frame)
+            elif char == ")":
+                self.copy(1)
+                frame.end_pattern()
+            elif char == "\\":
+                self._backslash(frame)
+            elif char == MARK:
+                self.place(Quote.NONE, frame)
+            else:
+                self._quoting(char, frame)
+        self._end_command(frame)
+        return frame.places
+
+    def _quoting(self, char: str, frame: Frame[Place]) -> None:
+        if char == "'":
+            self._single(frame)
+        elif char == '"':
+            self._double(frame)
+        elif char == "`":
+            self._backticks(frame, in_double=False)
+        elif char == "$":
+            self._dollar(frame, Quote.NONE)
+        else:
+            self.copy(1, frame)
+
+    def _end_word(self, frame: Frame[Place]) -> None:
+        assigned = frame.end_word(MARK)
+        if assigned is not None:
+            raise Unplaceable(assigned.tag, "in the name of a variable")
+
+    def _end_command(self, frame: Frame[Place], *, piped: bool = False) -> None:
+        self._end_word(frame)
+        for place in frame.end_command(piped=piped):
+            place.quote = Quote.NUMBER
+
+    def _comment(self) -> None:
+        end = self.text.find("\n", self.at)
+        while self.at < (len(self.text) if end < 0 else end):
+            if self.ahead() == MARK:
+                self.parts.append(f"<{self.tag()}>")
+            else:
+                self.copy(1)
+
+    def _separator(self, frame: Frame[Place], char: str) -> None:
+        doubled = self.ahead(2) in ("&&", "||", ";;")
+        if self.ahead(2) == "&>":
+            self.copy(1)
+            return
+        piped = char == "|" and not doubled
+        if char == "\n":
+            self._end_word(frame)
+            # A pipe goes on in the next line.
+            if frame.words or not frame.piped:
+                self._end_command(frame)
+        else:
+            self._end_command(frame, piped=piped)
+        self.copy(2 if doubled or self.ahead(2) == "|&" else 1)
+        if doubled and char == ";":
+            frame.next_pattern()
+        if char == "\n":
+            self._documents()
+
+    def _backslash(self, frame: Frame[Place]) -> None:
+        following = self.text[self.at + 1 : self.at + 2]
+        if following == MARK:
+            # It takes the meaning of one character, and a value's have none.
+            self.at += 1
+            self.place(Quote.NONE, frame)
+        elif following == "\n":
+            self.copy(2)
+        else:
+            self.parts.append("\\")
+            self.at += 1
+            self.copy(1, frame)
+
+    def _group(self, frame: Frame[Place]) -> None:
+        if self.ahead(2) == "((" and frame.word is None and self._arithmetic(2):
+            return
+        if frame.word is not None and self.ahead(2) == "()":
+            self.copy(2)
+            frame.end_pattern()  # a function's body follows
+            return
+        self.copy(1)
+        frame.inner(self.code(")"))
+        self.copy(1)
+
+    def _redirect(self, frame: Frame[Place]) -> None:
+        if frame.word is not None and frame.word.isdigit():
+            frame.word = None
+        if self.ahead(3) == "<<<":
+            self.copy(3)
+        elif self.ahead(2) == "<<":
+            self._here(frame)
+        elif self.ahead(2) in ("<(", ">("):
+            self.copy(2, frame)
+            frame.inner(self.code(")"))
+            self.copy(1)
+        else:
+            self._end_word(frame)
+            operator = _REDIRECT.match(self.text, self.at)
+            self.copy(len(operator.group()) if operator else 1)
+            frame.redirect = True
+
+    # ---- quotes -------------------------------------------------------------------------------
+
+    def _single(self, frame: Optional[Frame[Place]]) -> None:
+        self.copy(1)
+        if frame is not None:
+            frame.more("")
+        while self.at < len(self.text) and self.ahead() != "'":
+            if self.ahead() == MARK:
+                self.place(Quote.SINGLE, frame)
+                continue
+            end = re.compile("['\0]").search(self.text, self.at)
+            self.copy((end.start() if end else len(self.text)) - self.at, frame)
+        self.copy(1)
+
+    def _double(self, frame: Optional[Frame[Place]]) -> None:
+        self.copy(1)
+        if frame is not None:
+            frame.more("")
+        while self.at < len(self.text) and self.ahead() != '"':
+            self._expanded(_IN_DOUBLE, Quote.DOUBLE, frame)
+        self.copy(1)
+
+    def _expanded(
+        self, plain: re.Pattern[str], quote: Quote, frame: Optional[Frame[Place]]
+    ) -> None:
+        """Read one piece of text in which only ``$``, backticks and backslashes are special."""
+        char = self.ahead()
+        run = plain.match(self.text, self.at)
+        if run:
+            self.copy(run.end() - self.at, frame)
+        elif char == "\\":
+            if self.text[self.at + 1 : self.at + 2] == MARK:
+                self.at += 1
+                # Before an ordinary character a backslash stays.
+                self.parts.append("\\\\")
+                self.place(quote, frame)
+            else:
+                self.copy(2, frame)
+        elif char == "`":
+            self._backticks(frame, in_double=quote is Quote.DOUBLE)
+        elif char == "$":
+            self._dollar(frame, quote)
+        elif char == MARK:
+            self.place(quote, frame)
+        else:
+            self.copy(1, frame)
+
+    def _backticks(self, frame: Optional[Frame[Place]], *, in_double: bool) -> None:
+        end = self.at + 1
+        while end < len(self.text) and self.text[end] != "`":
+            end += 2 if self.text[end] == "\\" else 1
+        raw = self.text[self.at + 1 : end]
+        if MARK not in raw:
+            self.copy(end + 1 - self.at, frame)
+            return
+        # The shell takes one layer of backslashes away before it reads what is inside.
+        meant = re.sub(r"\\([\\`$\"])" if in_double else r"\\([\\`$])", r"\1", raw)
+        inner = _Lexer(meant, self.tags, self.next_tag)
+        found = inner.code("")
+        self.next_tag = inner.next_tag
+        self.parts.append("`")
+        self.parts += [
+            re.sub(r"[\\`]", r"\\\g<0>", part) if isinstance(part, str) else part
+            for part in inner.parts
+        ]
+        self.parts.append("`")
+        self.at = end + 1
+        if frame is not None:
+            frame.inner(found)
+
+    def _dollar(self, frame: Optional[Frame[Place]], quote: Quote) -> None:
+        following = self.text[self.at + 1 : self.at + 2]
+        if following == MARK:
+            self.refuse("behind $")
+        elif following == "(":
+            if self.ahead(3) == "$((" and self._arithmetic(3):
+                return
+            self.copy(2)
+            found = self.code(")")
+            self.copy(1)
+            if frame is not None:
+                frame.more("$")
+                frame.inner(found)
+        elif following == "{":
+            self._braces(frame, quote)
+        elif following == "'" and quote is Quote.NONE:
+            ansi = re.compile(r"\$'(?:\\.|[^'\\])*'?", re.DOTALL).match(self.text, self.at)
+            if ansi and MARK in ansi.group():
+                self.refuse("within $'…'")
+            self.copy(len(ansi.group()) if ansi else 1, frame)
+        else:
+            self.copy(1, frame)
+
+    def _braces(self, frame: Optional[Frame[Place]], quote: Quote) -> None:
+        self.copy(2, frame)
+        name = _PARAMETER.match(self.text, self.at)
+        self.copy(len(name.group()) if name else 0, frame)
+        if self.ahead() == MARK and not (name and name.group()):
+            self.refuse("within ${…} as the name")
+        while self.at < len(self.text) and self.ahead() != "}":
+            if self.ahead() == '"':
+                self._double(frame)
+            elif quote is Quote.NONE and self.ahead() == "'":
+                self._single(frame)
+            elif quote is Quote.NONE and self.ahead(2) == "\\" + MARK:
+                self.at += 1
+                self.place(quote, frame)
+            else:
+                self._expanded(re.compile(r"[^\\\"'`$\0}]+"), quote, frame)
+        self.copy(1, frame)
+
+    def _arithmetic(self, opener: int) -> bool:
+        """Read ``$((…))`` or ``((…))``; return False, with nothing read, if it is none."""
+        before = (self.at, len(self.parts), self.next_tag)
+        self.copy(opener)
+        depth = 0
+        while self.at < len(self.text):
+            char = self.ahead()
+            if char == ")" and depth == 0:
+                break
+            depth += (char == "(") - (char == ")")
+            if char in "()":
+                self.copy(1)
+            else:
+                self._expanded(re.compile(r"[^\\`$\0()]+"), Quote.NUMBER, None)
+        if self.ahead(2) == "))":
+            self.copy(2)
+            return True
+        self.at, length, self.next_tag = before
+        del self.parts[length:]
+        return False
+
+    # ---- here-documents -----------------------------------------------------------------------
+
+    def _here(self, frame: Frame[Place]) -> None:
+        self._end_word(frame)
+        tabs = self.ahead(3) == "<<-"
+        self.copy(3 if tabs else 2)
+        while self.ahead() in (" ", "\t"):
+            self.copy(1)
+        if self.ahead() == MARK:
+            self.refuse("as the delimiter of a here-document")
+        word = _DELIMITER.match(self.text, self.at)
+        if word is None:
+            return
+        raw = word.group()
+        if MARK in raw:
+            self.refuse("as the delimiter of a here-document")
+        delimiter = re.sub(r"\\(.)|['\"]", r"\1", raw, flags=re.DOTALL)
+        self.documents.append(_Document(delimiter, delimiter != raw, tabs, len(self.parts), frame))
+        self.copy(len(raw))
+
+    def _documents(self) -> None:
+        pending, self.documents = self.documents, []
+        for document in pending:
+            body, end = self._body(document)
+            inner = _Lexer(body, self.tags, self.next_tag)
+            if document.quoted and MARK in body:
+                self._unquoted(document, inner)
+                tabs = end[: len(end) - len(end.lstrip("\t"))]
+                closing = tabs + str(self.parts[document.part]) if end else ""
+            else:
+                closing = end
+                while inner.at < len(body):
+                    if document.quoted:
+                        inner.copy(len(body))
+                    else:
+                        inner._expanded(_IN_DOCUMENT, Quote.DOCUMENT, None)  # noqa: SLF001
+            self.next_tag = inner.next_tag
+            self.parts += [*inner.parts, closing]
+            self.at += len(body) + len(end)
+            for part in inner.parts:
+                if isinstance(part, Place):
+                    part.mailed = document.frame.mails
+                    part.reader = Reader.CODE if document.frame.runs else part.reader
+
+    def _body(self, document: _Document) -> tuple[str, str]:
+        """Return the lines up to the delimiter's, and that one."""
+        start = self.at
+        while start < len(self.text):
+            newline = self.text.find("\n", start)
+            stop = len(self.text) if newline < 0 else newline
+            line = self.text[start:stop]
+            if (line.lstrip("\t") if document.tabs else line) == document.delimiter:
+                return self.text[self.at : start], line
+            start = stop + 1
+        return self.text[self.at :], ""
+
+    def _unquoted(self, document: _Document, inner: _Lexer) -> None:
+        """Make one with a quoted delimiter one that takes variables, all else verbatim."""
+        plain = _PLAIN_DELIMITER.fullmatch(document.delimiter)
+        self.parts[document.part] = document.delimiter if plain else "f2b_end"
+        while inner.at < len(inner.text):
+            if inner.ahead() == MARK:
+                inner.place(Quote.VERBATIM, None)
+                continue
+            run = re.compile("[^\0]+").match(inner.text, inner.at)
+            text = run.group() if run else ""
+            inner.parts.append(re.sub(r"[\\`$]", r"\\\g<0>", text))
+            inner.at += len(text)

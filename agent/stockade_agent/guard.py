@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""One jail at work: lines in, bans out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Optional
+
+from stockade_agent.errors import ControlError
+from stockade_agent.filter import Filter, resolved
+from stockade_agent.ignore import Ignore
+from stockade_agent.jail import History, Jail
+from stockade_agent.log import Log
+from stockade_agent.model import Address, Ban, Block, Failure, JailSpec, Target, target
+from stockade_agent.protected import Protected
+from stockade_agent.resolver import Resolver
+
+
+MOST_WAITING = 1000
+"""Failures that may wait for a name's addresses; the oldest are dropped, and it is said."""
+
+
+class Guard:
+    """A jail's filter, its ignore list, and its counts.
+
+    Args:
+        spec: the jail.
+        protected: who must never be banned.
+        resolver: for ``usedns`` and names in ``ignoreip``.
+        history: earlier bans.
+        log: is told what is found.
+        now: seconds, UTC.
+
+    Attributes:
+        failed: why it stopped by an error of its own, or "".
+
+    Raises:
+        RegexError: a regex, date pattern or formula of the jail is wrong.
+    """
+
+    def __init__(
+        self,
+        spec: JailSpec,
+        *,
+        protected: Protected,
+        resolver: Resolver,
+        history: History,
+        log: Log,
+        now: float,
+    ) -> None:
+        self.spec = spec
+        self.filter = Filter(spec.filter, findtime=spec.findtime, now=now)
+        self.jail = Jail(spec, history=history)
+        self.failed = ""
+        self._protected, self._resolver, self._log = protected, resolver, log
+        self._names: dict[str, tuple[Address, ...]] = {}
+        self._waiting: deque[tuple[Failure, str]] = deque()
+        self._shelter()
+        self._learn(now)
+
+    @property
+    def name(self) -> str:
+        """The jail's name."""
+        return self.spec.name
+
+    @property
+    def problem(self) -> str:
+        """What an operator must know of it, or ""."""
+        said = [self.failed] if self.failed else []
+        if not self.spec.filter.failregex:
+            said.append("no failregex: nothing can match")
+        unrun = [action.name for action in self.spec.actions if action.firewall is None]
+        if unrun:
+            said.append(f"action {', '.join(unrun)} is not run yet")
+        if self.spec.shield is None:
+            said.append("no action of it bans in the firewall")
+        if self.spec.ignorecommand:
+            said.append("ignorecommand is not run yet")
+        return "; ".join(said)
+
+    def read(self, block: Block, now: float, *, live: bool) -> list[Ban]:
+        """Return the bans that a block of lines earns."""
+        if self.failed:
+            return []
+        try:
+            return list(self._read(block, now, live=live))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other jails go on
+            self.failed = f"stopped by {type(error).__name__}: {error}"
+            self._log.problem(f"[{self.name}]", self.failed)
+            return []
+
+    def answered(self, name: str, now: float) -> list[Ban]:
+        """Return the bans of failures that waited for the addresses of a name."""
+        if name in self.ignore.names:
+            self._learn(now)
+        mine = [failure for failure, wanted in self._waiting if wanted == name]
+        if not mine:
+            return []
+        self._waiting = deque(item for item in self._waiting if item[1] != name)
+        return [ban for failure in mine for ban in self._seen(failure, now)]
+
+    def check(self, id: str, now: float) -> Target:  # noqa: A002
+        """Return the address that may be banned by hand.
+
+        Raises:
+            ControlError: it is no address, or one that is never banned.
+        """
+        address = target(id)
+        if address is None:
+            raise ControlError(f"{id!r} is no address or network")
+        why = self._why_never(address, now) or self.ignore.ignored(str(address))
+        if why:
+            raise ControlError(f"{address} is never banned in {self.name}: {why}")
+        return address
+
+    def never(self, ban: Ban, now: float) -> str:
+        """Return why a ban must not be in force, or ""."""
+        return self._why_never(ban.address, now) or self.ignore.ignored(ban)
+
+    # ---- from a line to a ban
+
+    def _read(self, block: Block, now: float, *, live: bool) -> Iterator[Ban]:
+        for failure in self.filter.failures(block, now, live=live):
+            yield from self._seen(failure, now)
+
+    def _seen(self, failure: Failure, now: float) -> Iterator[Ban]:
+        if failure.host is not None:
+            addresses = self._resolver.addresses(failure.host, now)
+            if addresses is None:
+                self._wait(failure, failure.host)
+                return
+            if not addresses:
+                self._log.warning(f"[{self.name}] no address of {failure.host} is known")
+            for found in resolved(failure, addresses):
+                yield from self._counted(found, now)
+        else:
+            yield from self._counted(failure, now)
+
+    def _counted(self, failure: Failure, now: float) -> Iterator[Ban]:
+        unknown = self._learn(now)
+        if unknown:
+            # Until its ignore list is known, a jail bans nobody whom it might name.
+            self._wait(failure, unknown)
+            return
+        why = self.ignore.ignored(failure)
+        if why:
+            self._log.info(f"[{self.name}] Ignore {failure.id} by {why}")
+            return
+        self._log.info(f"[{self.name}] Found {failure.id}")
+        ban = self.jail.add(failure, now)
+        if ban is None:
+            return
+        why = self.never(ban, now)
+        if why:
+            self.jail.unban(ban.id)
+            self._log.warning(f"[{self.name}] {ban.id} would be banned, but is never: {why}")
+            return
+        yield ban
+
+    def _wait(self, failure: Failure, name: str) -> None:
+        if len(self._waiting) >= MOST_WAITING:
+            dropped, _ = self._waiting.popleft()
+            self._log.warning(f"[{self.name}] {dropped.id} is not counted: too many names to ask")
+        self._waiting.append((failure, name))
+
+    # ---- whom not to ban
+
+    def _shelter(self) -> None:
+        """Make the ignore list anew from what is protected now."""
+        self._version = self._protected.version
+        self.ignore = Ignore(self.spec, own=self._protected.own, controllers=self._protected.always)
+        for name, addresses in self._names.items():
+            self.ignore.resolved(name, addresses)
+
+    def _learn(self, now: float) -> str:
+        """See that the names in ``ignoreip`` are known; return one that never was, or ""."""
+        unknown = ""
+        if self._version != self._protected.version:
+            self._shelter()
+        for name in self.ignore.names:
+            addresses = self._resolver.addresses(name, now)
+            if addresses is not None:
+                self._names[name] = addresses
+                self.ignore.resolved(name, addresses)
+            elif name not in self._names:
+                unknown = name
+        return unknown
+
+    def _why_never(self, address: Optional[Target], now: float) -> str:
+        """Look again whether an address has become one of ours, or that of a gateway."""
+        self._protected.refresh(now)
+        if self._version != self._protected.version:
+            self._shelter()
+        return self._protected.why(address, own=self.spec.ignoreself)

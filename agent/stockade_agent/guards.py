@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""All jails at work, and the bans that they hold together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Callable, Optional, Union
+
+from stockade_agent.errors import ConfigError, RegexError
+from stockade_agent.guard import Guard
+from stockade_agent.inspection import located
+from stockade_agent.log import Log
+from stockade_agent.model import Ban, Config, JailSpec, Shield
+
+
+Make = Callable[[JailSpec], Guard]
+"""Returns a guard for a jail, or raises ``RegexError``."""
+
+
+class Guards(Mapping[str, Guard]):
+    """The guards by the name of their jail.
+
+    Attributes:
+        faults: why other jails of the configuration do not run.
+    """
+
+    def __init__(self, guards: Mapping[str, Guard], faults: Iterable[ConfigError] = ()) -> None:
+        self._guards = dict(guards)
+        self.faults = tuple(faults)
+
+    @classmethod
+    def of(cls, config: Config, make: Make, keep: Mapping[str, Guard]) -> Guards:
+        """Return the guards of a configuration; one in ``keep`` stays if its jail is the same."""
+        guards: dict[str, Guard] = {}
+        faults = [fault for fault in config.faults if isinstance(fault, ConfigError)]
+        for spec in config.jails:
+            kept = keep.get(spec.name)
+            if kept is not None and kept.spec == spec and not kept.failed:
+                guards[spec.name] = kept
+                continue
+            made = _made(spec, make)
+            if isinstance(made, Guard):
+                guards[spec.name] = made
+            else:
+                faults.append(made)
+        return cls(guards, faults)
+
+    def __getitem__(self, name: str) -> Guard:
+        return self._guards[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._guards)
+
+    def __len__(self) -> int:
+        return len(self._guards)
+
+    def bans(self) -> Iterator[Ban]:
+        """Yield all bans in force."""
+        for guard in self.values():
+            yield from guard.jail.banned.values()
+
+    def shields(self) -> tuple[Shield, ...]:
+        """Return what the jails' bans close."""
+        return tuple(guard.spec.shield for guard in self.values() if guard.spec.shield)
+
+    def due(self, now: float) -> list[Ban]:
+        """Return the bans that have ended, and forget them and old failures."""
+        return [ban for guard in self.values() for ban in guard.jail.due(now)]
+
+    def next_due(self) -> Optional[float]:
+        """Return when the next ban ends, or None."""
+        ends = (guard.jail.next_due() for guard in self.values())
+        return min((end for end in ends if end is not None), default=None)
+
+    def restore(self, bans: Iterable[Ban], now: float, said: Log) -> None:
+        """Put bans of the ledger into force again, but none of who is never banned by now."""
+        for ban in bans:
+            guard = self.get(ban.jail)
+            if guard is None:
+                continue
+            why = guard.never(ban, now)
+            if why:
+                said.warning(f"[{ban.jail}] {ban.id} stays free, though it was banned: {why}")
+            elif guard.jail.restore(ban, now) is not None:
+                said.notice(f"[{ban.jail}] Restore Ban {ban.id}")
+
+    def inherit(self, former: Guards, now: float) -> list[Ban]:
+        """Take over the bans of guards that these replace; return those that nobody holds now."""
+        ended: list[Ban] = []
+        for name, guard in former.items():
+            heir = self.get(name)
+            if heir is guard:
+                continue
+            ended += [
+                ban
+                for ban in guard.jail.banned.values()
+                if heir is None or heir.never(ban, now) or heir.jail.restore(ban, now) is None
+            ]
+        return ended
+
+
+def _made(spec: JailSpec, make: Make) -> Union[Guard, ConfigError]:
+    try:
+        return make(spec)
+    except RegexError as error:
+        return located(error, spec)

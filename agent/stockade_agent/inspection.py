@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""Everything that is wrong with a configuration, found without any effect."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from stockade_agent.errors import ConfigError, RegexError
+from stockade_agent.filter import Filter
+from stockade_agent.jail import Jail
+from stockade_agent.model import Config, JailSpec
+
+
+def faults(config: Config, now: float) -> tuple[ConfigError, ...]:
+    """Return what the reader found, and what shows only when regexes are compiled."""
+    found = [fault for fault in config.faults if isinstance(fault, ConfigError)]
+    return (*found, *(fault for spec in config.jails if (fault := fault_of(spec, now))))
+
+
+def fault_of(spec: JailSpec, now: float) -> Optional[ConfigError]:
+    """Return why a jail cannot be built, or None."""
+    try:
+        Filter(spec.filter, findtime=spec.findtime, now=now)
+        Jail(spec)
+    except RegexError as error:
+        return located(error, spec)
+    return None
+
+
+def located(error: RegexError, spec: JailSpec) -> ConfigError:
+    """Return a fault with the place where it was written."""
+    origin = spec.filter.origins.get(error.option) or spec.origins.get(error.option)
+    return ConfigError(
+        f"[{spec.name}] {error.option}: {error.message}",
+        path=origin.path if origin else f"filter.d/{spec.filter.name}.conf",
+        line=origin.line if origin else None,
+        jail=spec.name,
+        remedy=error.remedy,
+    )

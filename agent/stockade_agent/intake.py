@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""Both sources, and which jail wants which of their logs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from stockade_agent.model import Block, JailSpec
+from stockade_agent.sources import Source, Watch
+from stockade_agent.sources.journal import LOG, Journal
+from stockade_agent.sources.logfile import LogFiles
+from stockade_agent.sources.survey import Survey
+
+
+FILE, JOURNAL = "file", "journal"
+AT_ONCE = 4
+"""Blocks that are read before other things get their turn."""
+_TAIL = " (tail)"
+
+
+class Taken(NamedTuple):
+    """A block, the jails that want it, and whether its lines are from before the start or new."""
+
+    block: Block
+    jails: tuple[str, ...]
+    live: bool
+
+
+def chosen(spec: JailSpec) -> str:
+    """Return where a jail reads from: ``file`` or ``journal``.
+
+    With ``backend = auto`` it is the journal when the filter has a journalmatch and none of the
+    log files exists.
+    """
+    backend = spec.backend.partition("[")[0].strip().lower()
+    if backend.startswith("systemd"):
+        return JOURNAL
+    if backend == "auto" and spec.filter.journalmatch and not _any_file(spec):
+        return JOURNAL
+    return FILE
+
+
+class Intake:
+    """What is read for a set of jails.
+
+    Args:
+        specs: the jails.
+        positions: log -> where to go on.
+        now: seconds, UTC; a journal never read before is read from findtime before it.
+        journalctl: the command.
+
+    Attributes:
+        chosen: jail -> ``file`` or ``journal``.
+        sources: those that are needed, by the same names.
+    """
+
+    def __init__(
+        self,
+        specs: Iterable[JailSpec],
+        positions: Mapping[str, str],
+        now: float,
+        journalctl: Sequence[str] = ("journalctl",),
+    ) -> None:
+        specs = tuple(specs)
+        self.chosen = {spec.name: chosen(spec) for spec in specs}
+        self.sources: dict[str, Source] = {}
+        self._since, self._caught_up = now, False
+        self._said: dict[str, str] = {}
+        files = [w for spec in specs if self.chosen[spec.name] == FILE for w in _watches(spec)]
+        if files:
+            self.sources[FILE] = LogFiles(files, positions)
+        journal = [spec for spec in specs if self.chosen[spec.name] == JOURNAL]
+        if journal:
+            self.sources[JOURNAL] = Journal(
+                [Watch(spec.name, spec.filter.journalmatch) for spec in journal],
+                positions.get(LOG, ""),
+                now - max(spec.findtime for spec in journal),
+                journalctl,
+            )
+
+    def take(self, name: str) -> Iterator[Taken]:
+        """Yield what a source has now, a few blocks at most; ``due`` tells if there is more."""
+        count = 0
+        for block in islice(self.sources[name].read(), AT_ONCE):
+            count += 1
+            jails = tuple(dict.fromkeys(watch.removesuffix(_TAIL) for watch in block.watches))
+            yield Taken(block, jails, self._live(block))
+        if name == FILE and count < AT_ONCE:
+            self._caught_up = True
+
+    def logs(self, jail: str) -> tuple[str, ...]:
+        """Return the log files, or lines of journalmatch, that a jail is served from now."""
+        source = self.sources.get(self.chosen[jail])
+        if source is None:
+            return ()
+        covered = source.logs()
+        return tuple(log for name in (jail, jail + _TAIL) for log in covered.get(name, ()))
+
+    def problem(self, jail: str) -> str:
+        """Return why a jail's logs cannot be read, or some of them; or ""."""
+        source = self.sources.get(self.chosen[jail])
+        if source is None:
+            return ""
+        found = source.problems()
+        names = (jail, jail + _TAIL, LOG, *self.logs(jail))
+        return "; ".join(
+            why if name in (jail, jail + _TAIL) else f"{name}: {why}"
+            for name in names
+            if (why := found.get(name))
+        )
+
+    def changed_problems(self) -> list[tuple[str, str]]:
+        """Return (log or jail, why it cannot be read; "" when it can again) since the last call."""
+        now: dict[str, str] = {}
+        for source in self.sources.values():
+            now.update(source.problems())
+        changed = [(name, why) for name, why in now.items() if self._said.get(name) != why]
+        changed += [(name, "") for name in self._said if name not in now]
+        self._said = now
+        return changed
+
+    def close(self) -> None:
+        """Release descriptors and end child processes."""
+        for source in self.sources.values():
+            source.close()
+
+    def _live(self, block: Block) -> bool:
+        if block.times is not None:
+            return block.times[-1] >= self._since
+        return self._caught_up
+
+
+def _watches(spec: JailSpec) -> list[Watch]:
+    found = []
+    for tail in (False, True):
+        patterns = tuple(path.pattern for path in spec.logpath if path.tail is tail)
+        if patterns:
+            found.append(Watch(spec.name + _TAIL if tail else spec.name, patterns, tail))
+    return found
+
+
+def _any_file(spec: JailSpec) -> bool:
+    look = Survey(lambda _directory, _name: None)
+    return any(os.path.isfile(path) for glob in spec.logpath for path in look.find(glob.pattern))

@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: MIT
+"""What is banned, until when and why, and how far each log was read: one sqlite file.
+
+Writes are collected in one transaction until ``commit``: a ban, the totals and the position
+of the log it came from are kept together or not at all. In WAL mode a killed process loses
+what was not committed and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Optional
+
+from stockade_agent.errors import LedgerError
+from stockade_agent.model import FOREVER, Ban, target
+
+
+SCHEMA = 1
+"""The version that this agent writes; see ``_MIGRATIONS``."""
+
+_TABLES = """
+CREATE TABLE bans (
+    jail TEXT NOT NULL, id TEXT NOT NULL, address TEXT, at REAL NOT NULL, bantime INTEGER NOT NULL,
+    failures INTEGER NOT NULL, count INTEGER NOT NULL, matches TEXT NOT NULL, data TEXT NOT NULL,
+    enforced INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (jail, id)
+) WITHOUT ROWID;
+CREATE TABLE history (
+    id TEXT NOT NULL, jail TEXT NOT NULL, count INTEGER NOT NULL, at REAL NOT NULL,
+    bantime INTEGER NOT NULL,
+    PRIMARY KEY (id, jail)
+) WITHOUT ROWID;
+CREATE TABLE positions (log TEXT PRIMARY KEY, position TEXT NOT NULL, at REAL NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE totals (
+    jail TEXT PRIMARY KEY, failed INTEGER NOT NULL, banned INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+_MIGRATIONS: Mapping[int, str] = {0: _TABLES}
+"""Version found in a file -> the statements that lead to the next one."""
+
+_COLUMNS = {
+    "bans": (
+        "jail",
+        "id",
+        "address",
+        "at",
+        "bantime",
+        "failures",
+        "count",
+        "matches",
+        "data",
+        "enforced",
+    ),
+    "history": ("id", "jail", "count", "at", "bantime"),
+    "positions": ("log", "position", "at"),
+    "totals": ("jail", "failed", "banned"),
+    "notes": ("name", "value"),
+}
+
+
+class Ledger:
+    """The ledger in a file, or in memory for ``:memory:``.
+
+    A file that is no ledger is set aside as ``<path>.corrupt``, and what can still be read of
+    it is taken over.
+
+    Attributes:
+        path: the file.
+        warnings: what an operator should know of how it was opened.
+
+    Raises:
+        LedgerError: by every call, when the file cannot be opened, read or written. Nothing
+            of the current transaction is kept then.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.warnings: tuple[str, ...] = ()
+        try:
+            self._db = _open(path)
+        except sqlite3.Error as error:
+            if isinstance(error, sqlite3.OperationalError) or path == ":memory:":
+                raise LedgerError(f"{path}: {error}") from error
+            self._db = self._set_aside(error)
+        except OSError as error:
+            raise LedgerError(f"{path}: {error.strerror}") from error
+
+    # ---- reading
+
+    def bans(self) -> list[Ban]:
+        """Return all bans that were not lifted, those that are over by now included."""
+        with self._said():
+            rows = self._db.execute(
+                "SELECT jail, id, address, at, bantime, failures, count, matches, data FROM bans"
+            ).fetchall()
+        return [ban for row in rows if (ban := _ban(row)) is not None]
+
+    def past(self, id: str, jail: Optional[str]) -> Optional[tuple[int, float]]:  # noqa: A002
+        """Return (number, time of the last) of an id's bans, in one jail or in all for None."""
+        with self._said():
+            count, at = self._db.execute(
+                "SELECT sum(count), max(at) FROM history WHERE id = ? AND jail = coalesce(?, jail)",
+                (id, jail),
+            ).fetchone()
+        return None if count is None else (count, at)
+
+    def positions(self) -> dict[str, str]:
+        """Return log -> position of what was dealt with."""
+        with self._said():
+            return dict(self._db.execute("SELECT log, position FROM positions"))
+
+    def totals(self) -> dict[str, tuple[int, int]]:
+        """Return jail -> (failures, bans) counted since the ledger began."""
+        with self._said():
+            rows = self._db.execute("SELECT jail, failed, banned FROM totals")
+            return {jail: (failed, banned) for jail, failed, banned in rows}
+
+    def note(self, name: str) -> str:
+        """Return what was last noted under a name, or ""."""
+        with self._said():
+            row = self._db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    # ---- writing
+
+    def ban(self, bans: Iterable[Ban]) -> None:
+        """Note the intent to ban; a prolonged ban is no new one in an id's history."""
+        with self._said():
+            for ban in bans:
+                self._run("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", _row(ban))
+                if not ban.prolonged and not ban.restored:
+                    self._run(
+                        "INSERT INTO history VALUES (?, ?, 1, ?, ?) ON CONFLICT (id, jail) DO"
+                        " UPDATE SET count = count + 1, at = excluded.at,"
+                        " bantime = excluded.bantime",
+                        (ban.id, ban.jail, ban.at, ban.bantime),
+                    )
+
+    def enforced(self, bans: Iterable[Ban]) -> None:
+        """Note that the firewall took bans."""
+        with self._said():
+            for ban in bans:
+                self._run(
+                    "UPDATE bans SET enforced = 1 WHERE jail = ? AND id = ?", (ban.jail, ban.id)
+                )
+
+    def unban(self, bans: Iterable[Ban], *, forget: bool = False) -> None:
+        """Note that bans are lifted; ``forget`` that they ever were, as an unban by hand does."""
+        with self._said():
+            for ban in bans:
+                self._run("DELETE FROM bans WHERE jail = ? AND id = ?", (ban.jail, ban.id))
+                if forget:
+                    self._run("DELETE FROM history WHERE id = ? AND jail = ?", (ban.id, ban.jail))
+
+    def read_to(self, positions: Mapping[str, str], now: float) -> None:
+        """Note how far logs were read and dealt with."""
+        with self._said():
+            for log, position in positions.items():
+                self._run("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", (log, position, now))
+
+    def count(self, totals: Mapping[str, tuple[int, int]]) -> None:
+        """Note jail -> (failures, bans) since the ledger began."""
+        with self._said():
+            for jail, (failed, banned) in totals.items():
+                self._run("INSERT OR REPLACE INTO totals VALUES (?, ?, ?)", (jail, failed, banned))
+
+    def set_note(self, name: str, value: str) -> None:
+        """Note something of the agent itself, such as the backend in use."""
+        with self._said():
+            self._run("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+
+    def commit(self) -> None:
+        """Keep what was written since the last time."""
+        with self._said():
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
+
+    def purge(self, now: float, age: float, logs: Collection[str]) -> None:
+        """Forget bans that are over, their history after a while, positions of logs long gone.
+
+        Args:
+            now: seconds, UTC.
+            age: ``dbpurgeage``, seconds.
+            logs: those that are still followed; their positions stay.
+
+        Source:
+            fail2ban's database: kept for three times the bantime, and at least for the age.
+        """
+        with self._said():
+            self._run("DELETE FROM bans WHERE bantime != ? AND at + bantime < ?", (FOREVER, now))
+            self._run(
+                "DELETE FROM history WHERE bantime != ? AND at < ? AND at + 3 * bantime < ?",
+                (FOREVER, now - age, now - age),
+            )
+            old = self._db.execute("SELECT log FROM positions WHERE at < ?", (now - age,))
+            for (log,) in old.fetchall():
+                if log not in logs:
+                    self._run("DELETE FROM positions WHERE log = ?", (log,))
+
+    def close(self) -> None:
+        """Keep what was written, and release the file."""
+        try:
+            self.commit()
+        finally:
+            self._db.close()
+
+    # ---- sqlite
+
+    def _run(self, statement: str, values: tuple[object, ...]) -> None:
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute(statement, values)
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, UnicodeEncodeError) as error:
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise LedgerError(f"{self.path}: {error}") from error
+
+    def _set_aside(self, fault: sqlite3.Error) -> sqlite3.Connection:
+        aside = f"{self.path}.corrupt"
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.unlink(aside + suffix)
+            with suppress(FileNotFoundError):
+                os.rename(self.path + suffix, aside + suffix)
+        try:
+            db = _open(self.path)
+            saved = _salvage(aside, db)
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError(f"{self.path}: {error}") from error
+        self.warnings = (
+            f"{self.path}: {fault}: set aside as {aside}, {saved} bans could be taken over",
+        )
+        return db
+
+
+def _open(path: str) -> sqlite3.Connection:
+    """Return a connection to a ledger that is sound and of our version.
+
+    Raises:
+        sqlite3.OperationalError: it cannot be opened or written now.
+        sqlite3.DatabaseError: the file is damaged, or no ledger of ours.
+    """
+    if path != ":memory:":
+        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA journal_size_limit = 4194304")
+        db.execute("PRAGMA cache_size = -1000")
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        _migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA:
+        raise sqlite3.DatabaseError(f"written by a newer agent (schema {version})")
+    for step in range(version, SCHEMA):
+        try:
+            db.executescript(f"BEGIN IMMEDIATE; {_MIGRATIONS[step]}")
+            db.execute(f"PRAGMA user_version = {step + 1}")
+            db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            # Tables of ours in a file that says it has none, or the other way round.
+            if "already exists" in str(error) or "no such" in str(error):
+                raise sqlite3.DatabaseError(str(error)) from error
+            raise
+    for table, columns in _COLUMNS.items():
+        found = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        if found != list(columns):
+            raise sqlite3.DatabaseError(f"table {table} is not as it should be")
+
+
+def _salvage(path: str, db: sqlite3.Connection) -> int:
+    """Take over every row of a damaged ledger that can still be read; return how many bans."""
+    saved = 0
+    source = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        for table, columns in _COLUMNS.items():
+            places = ", ".join("?" * len(columns))
+            with suppress(sqlite3.Error):
+                for row in source.execute(f"SELECT {', '.join(columns)} FROM {table}"):  # noqa: S608
+                    if table == "bans" and _ban(row) is None:
+                        continue
+                    db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({places})", row)  # noqa: S608
+                    saved += table == "bans"
+        db.execute("COMMIT")
+    finally:
+        source.close()
+    return saved
+
+
+def _row(ban: Ban) -> tuple[object, ...]:
+    return (
+        ban.jail,
+        ban.id,
+        None if ban.address is None else str(ban.address),
+        ban.at,
+        ban.bantime,
+        ban.failures,
+        ban.count,
+        json.dumps(ban.matches),
+        json.dumps(dict(ban.data)),
+    )
+
+
+def _ban(row: tuple[Any, ...]) -> Optional[Ban]:
+    """Return the ban that a row holds, or None where damage left no whole one."""
+    jail, id_, address, at, bantime, failures, count, matches, data = row[:9]
+    try:
+        return Ban(
+            jail=str(jail),
+            id=str(id_),
+            address=None if address is None else target(str(address)),
+            at=float(at),
+            bantime=int(bantime),
+            failures=int(failures),
+            count=int(count),
+            matches=tuple(str(line) for line in json.loads(matches)),
+            data={str(key): str(value) for key, value in json.loads(data).items()},
+        )
+    except (TypeError, ValueError, AttributeError):
+        return None

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""From a block of undecoded bytes to dated lines: only those that a filter could match."""
+
+from __future__ import annotations
+
+import codecs
+import locale
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Optional
+
+from stockade_agent.dates import DateDetector, years
+from stockade_agent.errors import RegexError
+from stockade_agent.failregex import Pattern
+from stockade_agent.gate import Gate
+from stockade_agent.model import Block, FilterSpec
+
+
+TOLERANCE = 60
+"""Seconds that a live line's date may differ from now, and that a date serves lines without."""
+
+LOOK_BACK = 100
+"""Rejected lines that are searched for a date when a matching line has none."""
+
+_TAIL = 16384
+
+
+class Line(NamedTuple):
+    """A log line, parted at its date."""
+
+    before: str
+    date: str
+    after: str
+
+    @property
+    def text(self) -> str:
+        """What regexes are searched in: the line without its date."""
+        return self.before + self.after
+
+    @property
+    def whole(self) -> str:
+        """The line as it was read."""
+        return self.before + self.date + self.after
+
+
+Dated = tuple[Line, Optional[float]]
+"""A line and its time; None where nothing tells it."""
+
+
+class Lines:
+    """Decodes and dates the lines of one jail's logs.
+
+    Args:
+        findtime: how old a line may be in catch-up.
+        now: any time near the start.
+        any_time: take lines whatever their date, and those without one too.
+        first_year: the earliest year that ``%ExY`` accepts.
+        prefregex: empty, or the one; with ``failregex`` for the gate.
+        failregex: empty for a filter that needs every line.
+
+    Raises:
+        RegexError: ``datepattern``, ``logtimezone`` or ``logencoding`` is wrong.
+    """
+
+    def __init__(
+        self,
+        spec: FilterSpec,
+        *,
+        findtime: float,
+        now: float,
+        any_time: bool,
+        first_year: int,
+        prefregex: Sequence[Pattern],
+        failregex: Sequence[Pattern],
+    ) -> None:
+        self._findtime, self._any_time = findtime, any_time
+        self._encoding = log_encoding(spec.logencoding)
+        self.detector = DateDetector(
+            spec.datepattern, zone=spec.logtimezone, exact_years=years(now, first_year)
+        )
+        self._cut_gate, self._whole_gate = self._gates(prefregex, failregex)
+        self._decoders: dict[str, codecs.IncrementalDecoder] = {}
+        self._last: Optional[float] = None
+        self._last_text = ""
+        # What the gate rejected since the last line: the end of the last block, and a part
+        # of this one. It is looked at only when a line turns out to have no date.
+        self._tail = b""
+        self._gap = (b"", 0, 0)
+
+    def read(self, block: Block, now: float, *, live: bool) -> Iterator[Dated]:
+        """Yield the lines of a block that could match and are young enough."""
+        for text, at in self._candidates(block):
+            dated = self.date(text, now, at=at, live=live)
+            if dated is not None:
+                yield dated
+
+    def date(
+        self, text: str, now: float, *, at: Optional[float] = None, live: bool
+    ) -> Optional[Dated]:
+        """Return a line with its time, or None if it is too old.
+
+        Args:
+            at: the time where it is known without reading it.
+        """
+        if at is not None:
+            parts = Line("", "", text)
+        else:
+            parts, at = self._dated(text, now, live=live)
+        if self._any_time or at is None:
+            return parts, at
+        if not live:
+            return None if at < now - self._findtime else (parts, at)
+        if abs(int(at - now)) > TOLERANCE:
+            at = self._last = now
+        return parts, at
+
+    def _candidates(self, block: Block) -> Iterator[tuple[str, Optional[float]]]:
+        data, times = block.data, block.times
+        if self._cut_gate is None:
+            decoder = self._decoders.get(block.log)
+            if decoder is None:
+                decoder = codecs.getincrementaldecoder(self._encoding)("replace")
+                self._decoders[block.log] = decoder
+            for number, line in enumerate(decoder.decode(data).splitlines()):
+                yield line, times[number] if times is not None else None
+        elif times is not None:
+            number = position = 0
+            for start, end in self._whole_gate.lines(data):
+                number += data.count(b"\n", position, start)
+                position = start
+                yield self._decoded(data[start:end]), times[number]
+        else:
+            seen = 0
+            for start, end in self._cut_gate.lines(data):
+                self._gap = (data, seen, start)
+                seen = min(end + 1, len(data))
+                yield self._decoded(data[start:end]), None
+                self._tail = b""
+            self._tail = (self._tail + data[max(seen, len(data) - _TAIL) :])[-_TAIL:]
+            self._gap = (b"", 0, 0)
+
+    def _decoded(self, raw: bytes) -> str:
+        try:
+            text = raw.decode(self._encoding)
+        except UnicodeDecodeError:
+            text = raw.decode(self._encoding, "replace")
+        return text.rstrip("\r\n")
+
+    def _dated(self, text: str, now: float, *, live: bool) -> Dated:
+        found = self.detector.find(text, now)
+        parts, at = Line("", "", text), None
+        if found is not None:
+            if found.start == found.end:  # the pattern says that there is none
+                return self._borrowed(text, now) or (parts, now)
+            parts = Line(text[: found.start], text[found.start : found.end], text[found.end :])
+            at = found.at
+        if at is not None:
+            self._last, self._last_text = at, parts.date
+            return parts, at
+        self._look_back(now, live=live)
+        at = now if live and not self._any_time else None
+        return self._borrowed(text, now) or (parts, at)
+
+    def _borrowed(self, text: str, now: float) -> Optional[Dated]:
+        """Lend a line the last date seen, unless that is too old."""
+        if self._last and self._last > now - TOLERANCE:
+            return Line("", self._last_text, text), self._last
+        return None
+
+    def _look_back(self, now: float, *, live: bool) -> None:
+        """Take the date that the lines rejected before this one would have left behind."""
+        data, start, end = self._gap
+        rejected = (self._tail + data[max(start, end - _TAIL) : end]).split(b"\n")[:-1]
+        self._tail, self._gap = b"", (b"", 0, 0)
+        for raw in reversed(rejected[-LOOK_BACK:]):
+            text = self._decoded(raw)
+            found = self.detector.find(text, now)
+            if found is not None and found.at is not None:
+                late = live and not self._any_time and abs(int(found.at - now)) > TOLERANCE
+                self._last = now if late else found.at
+                self._last_text = text[found.start : found.end]
+                return
+
+    def _gates(
+        self, prefregex: Sequence[Pattern], failregex: Sequence[Pattern]
+    ) -> tuple[Optional[Gate], Gate]:
+        """Return the gate for lines that carry their date, and that for lines without one.
+
+        The first is None where lines cannot be found in undecoded bytes.
+        """
+        first = prefregex[0].regex if prefregex and failregex else None
+        regexes = [pattern.regex for pattern in failregex]
+        whole = Gate(first, regexes, encoding=self._encoding, cut=False)
+        if self._encoding.startswith(("utf-16", "utf-32")):
+            return None, whole
+        cut = Gate(
+            first,
+            regexes,
+            encoding=self._encoding,
+            cut=not self.detector.dateless,
+            clean_cut=self.detector.clean_cut,
+        )
+        return cut, whole
+
+
+def log_encoding(name: str) -> str:
+    """Return the codec that ``logencoding`` means; ``auto`` is the locale's, ASCII aside.
+
+    Raises:
+        RegexError: Python knows no such encoding.
+    """
+    if name.lower() == "auto":
+        preferred = locale.getpreferredencoding(do_setlocale=False)
+        name = "utf-8" if codecs.lookup(preferred).name == "ascii" else preferred
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise RegexError(f"unknown encoding {name!r}", option="logencoding") from None

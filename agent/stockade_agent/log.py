@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""The agent's own log lines, in fail2ban's words where it has words for them.
+
+    <6>[sshd] Found 192.0.2.7
+    <5>[sshd] Ban 192.0.2.7
+
+The number is the priority, as journald reads it from a service's standard error.
+"""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from stockade_agent.plain import plain
+
+
+LEVELS = {
+    "CRITICAL": 2,
+    "ERROR": 3,
+    "WARNING": 4,
+    "NOTICE": 5,
+    "INFO": 6,
+    "DEBUG": 7,
+    "TRACEDEBUG": 7,
+    "HEAVYDEBUG": 7,
+}
+
+
+class Log:
+    """Writes lines; what is said twice in a row about one thing is written once.
+
+    Args:
+        stream: where to.
+        level: the least important that is written, a fail2ban ``loglevel``.
+        prefixed: whether priorities are written; a person at a terminal needs none.
+    """
+
+    def __init__(self, stream: TextIO, level: str = "INFO", *, prefixed: bool = True) -> None:
+        self._stream, self._prefixed = stream, prefixed
+        self.level(level)
+        self._standing: dict[str, str] = {}
+
+    def level(self, level: str) -> None:
+        """Write what is at least as important as this."""
+        self._threshold = LEVELS.get(level, LEVELS["INFO"])
+
+    def error(self, text: str) -> None:
+        """Something that an operator must see to."""
+        self._write("ERROR", text)
+
+    def warning(self, text: str) -> None:
+        """Something that an operator should know."""
+        self._write("WARNING", text)
+
+    def notice(self, text: str) -> None:
+        """Bans and their like."""
+        self._write("NOTICE", text)
+
+    def info(self, text: str) -> None:
+        """Failures and the course of things."""
+        self._write("INFO", text)
+
+    def problem(self, subject: str, text: str, level: str = "ERROR") -> None:
+        """Say what is wrong with something when it begins, changes, or ends (text "")."""
+        if self._standing.get(subject, "") == text:
+            return
+        if text:
+            self._standing[subject] = text
+            self._write(level, f"{subject}: {text}")
+        else:
+            del self._standing[subject]
+            self.notice(f"{subject}: well again")
+
+    def _write(self, level: str, text: str) -> None:
+        priority = LEVELS[level]
+        if priority > self._threshold:
+            return
+        prefix = f"<{priority}>" if self._prefixed else ""
+        try:
+            self._stream.write(f"{prefix}{plain(text)}\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            # Whoever read our log is gone; banning goes on without him.
+            return

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: MIT
+"""The pipe, wired: sources, guards, ledger, firewall. What is done when something happens.
+
+It owns all state of the agent and knows neither clock nor loop: ``daemon`` calls it with the
+present time as a value.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Callable
+
+from stockade_agent import __version__, config, status
+from stockade_agent.config.faults import nearest
+from stockade_agent.control.protocol import AgentStatus
+from stockade_agent.enforcement import Enforcement
+from stockade_agent.errors import ConfigError, ControlError
+from stockade_agent.firewall import Firewall, selection
+from stockade_agent.firewall.memory import Memory
+from stockade_agent.guard import Guard
+from stockade_agent.guards import Guards
+from stockade_agent.intake import Intake
+from stockade_agent.log import Log
+from stockade_agent.model import AgentSpec, Ban, Config, JailSpec, target
+from stockade_agent.protected import Protected
+from stockade_agent.records import Records
+from stockade_agent.resolver import Resolver
+
+
+JOURNALCTL = ("journalctl",)
+
+
+class Pipe:
+    """Everything between a log line and the kernel.
+
+    Args:
+        read: the configuration.
+        now: seconds, UTC, as in every other call.
+        log: where the agent's own lines go.
+        firewall: a backend instead of the configured one; ``memory`` for tests.
+        journalctl: the command.
+
+    Attributes:
+        spec: the agent's own settings.
+        guards: the jails at work.
+        intake: what is read for them.
+    """
+
+    def __init__(
+        self,
+        read: Config,
+        now: float,
+        log: Log,
+        firewall: str = "",
+        journalctl: Sequence[str] = JOURNALCTL,
+    ) -> None:
+        self.spec = read.agent
+        self._log, self._forced, self._journalctl = log, firewall, tuple(journalctl)
+        self._started_at, self._lines = now, 0
+        self.resolver = Resolver()
+        self.records = Records(read.agent.dbfile, log)
+        self._protected = Protected(read.agent.controllers)
+        self.guards = Guards.of(read, partial(self._guard, now), {})
+        self.enforcement = Enforcement(
+            partial(self._choose, read.agent), self._sweep, self._in_force, self.records, log
+        )
+        self.intake = self._open_intake(now)
+
+    def start(self, now: float) -> None:
+        """Put the ledger's bans into force again, before anything is read."""
+        for fault in self.guards.faults:
+            self._log.error(f"configuration: {fault}")
+        self.guards.restore(self.records.bans(), now, self._log)
+        self.enforcement.start(now, self.guards.shields())
+        self.records.commit(now)
+
+    def close(self, now: float) -> None:
+        """Keep what is to be kept; bans stay in force."""
+        self.intake.close()
+        self.records.close(now)
+        self.resolver.close()
+
+    # ---- what happens
+
+    def take(self, source: str, now: float) -> None:
+        """Deal with what a source has: lines to failures, to bans, to the firewall."""
+        for block, jails, live in self.intake.take(source):
+            self._lines += block.data.count(b"\n")
+            for jail in jails:
+                guard = self.guards[jail]
+                self._order(guard, partial(guard.read, block, now, live=live))
+            self.records.read_to(block.log, block.position)
+            self.enforcement.carry_out(now)
+        for subject, problem in self.intake.changed_problems():
+            self._log.problem(subject, problem, "WARNING")
+
+    def names_resolved(self, now: float) -> None:
+        """Deal with failures that waited for the addresses of a name."""
+        for name, _ in self.resolver.answers(now):
+            for guard in self.guards.values():
+                self._order(guard, partial(guard.answered, name, now))
+        self.enforcement.carry_out(now)
+
+    def unban_due(self, now: float) -> None:
+        """Lift the bans that have ended."""
+        self._lift(self.guards.due(now), now)
+
+    def purge(self, now: float) -> None:
+        """Let the ledger forget what is long over."""
+        logs = [log for jail in self.guards for log in self.intake.logs(jail)]
+        self.records.purge(now, self.spec.dbpurgeage, [*logs, *self.intake.sources])
+
+    def heal_ledger(self, now: float) -> None:
+        """Try a ledger that failed anew."""
+        self.records.heal(now, self.guards.keys(), self.guards.bans())
+
+    def summary(self) -> str:
+        """Return how things are, in one line."""
+        return status.summary(self.guards, self.enforcement.problem)
+
+    # ---- what is asked for
+
+    def ban(self, jail: str, ids: Iterable[str], now: float) -> list[str]:
+        """Ban addresses by hand; return those that were not banned before.
+
+        Raises:
+            ControlError: there is no such jail, an address is never to be banned (then none
+                is banned), or the firewall refuses.
+        """
+        guard = self._jail(jail)
+        addresses = [guard.check(id_, now) for id_ in ids]
+
+        def bans() -> Iterable[Ban]:
+            for address in addresses:
+                ban = guard.jail.ban(str(address), now, address=address)
+                if ban is not None:
+                    yield ban
+
+        changed = self._order(guard, bans)
+        self.enforcement.carry_out(now)
+        if self.enforcement.problem:
+            raise ControlError(f"noted, but not in force yet: {self.enforcement.problem}")
+        self.records.commit(now)
+        return [ban.id for ban in changed if not ban.prolonged]
+
+    def unban(self, jail: str, ids: Sequence[str], now: float) -> list[str]:
+        """Lift bans by hand and forget the history; return the ids that were banned.
+
+        Args:
+            jail: one, or "" for all.
+            ids: addresses, networks, other ids; only ``all`` for every one.
+            now: seconds, UTC.
+
+        Raises:
+            ControlError: there is no such jail.
+        """
+        guards = [self._jail(jail)] if jail else self.guards.values()
+        lifted: list[Ban] = []
+        for guard in guards:
+            for id_ in list(guard.jail.banned) if list(ids) == ["all"] else ids:
+                address = target(id_)
+                ban = guard.jail.unban(id_ if address is None else str(address))
+                lifted += [ban] if ban else []
+        self._lift(lifted, now, by_hand=True)
+        return list(dict.fromkeys(ban.id for ban in lifted))
+
+    def reload(self, now: float, read: Config) -> None:
+        """Take another configuration; what it leaves as it was keeps its counts and bans.
+
+        The caller opens the new ``intake`` to the loop; the old one is closed.
+
+        Raises:
+            ControlError: it has faults that the present one has not; nothing is changed then.
+        """
+        guards = Guards.of(read, partial(self._guard, now), self.guards)
+        known = {str(fault) for fault in self.guards.faults}
+        new = [str(fault) for fault in guards.faults if str(fault) not in known]
+        if new:
+            raise ControlError(f"the old configuration stays: {'; '.join(new)}")
+        ended = guards.inherit(self.guards, now)
+        for ban in ended:
+            self._log.notice(f"[{ban.jail}] Unban {ban.id}")
+        self.records.lifted(ended)
+        before, after, self.spec, self.guards = self.spec, read.agent, read.agent, guards
+        self._log.level(after.loglevel)
+        self._protected.move(after.controllers)
+        if (before.firewall, before.chainprefix) != (after.firewall, after.chainprefix):
+            renamed = before.chainprefix != after.chainprefix
+            self.enforcement.use(partial(self._choose, after), renamed=renamed)
+        if (before.socket, before.dbfile) != (after.socket, after.dbfile):
+            self._log.warning("another socket or dbfile is taken at the next restart")
+        self.enforcement.start(now, guards.shields())
+        self.records.commit(now)
+        self.intake.close()
+        self.intake = self._open_intake(now)
+
+    def status(self, now: float, jail: str = "") -> AgentStatus:
+        """Return how things are; with ``jail``, of that one alone.
+
+        Raises:
+            ControlError: there is no such jail.
+        """
+        self.unban_due(now)
+        guards = [self._jail(jail)] if jail else list(self.guards.values())
+        totals = self.records.totals
+        running = (
+            status.of_jail(guard, self.intake, self.enforcement, totals.get(guard.name, (0, 0)))
+            for guard in guards
+        )
+        failed = (status.of_failed(f) for f in self.guards.faults if f.jail and not jail)
+        faults = [str(fault) for fault in self.guards.faults]
+        if self.records.problem:
+            faults.append(f"ledger: {self.records.problem}")
+        return AgentStatus(
+            version=__version__,
+            python=platform.python_version(),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            now=now,
+            rss_bytes=status.rss_bytes(),
+            lines=self._lines,
+            firewall=status.of_firewall(self.enforcement, self._forced or self.spec.firewall),
+            jails=(*running, *failed),
+            faults=tuple(faults),
+            never_banned=status.never_banned(self._protected, guards),
+        )
+
+    # ---- its parts
+
+    def _order(self, guard: Guard, decide: Callable[[], Iterable[Ban]]) -> list[Ban]:
+        """Order the bans that a guard decides, and count its failures."""
+        before, new, bans = guard.jail.failed_total, 0, list(decide())
+        for ban in bans:
+            if ban.prolonged:
+                self._log.notice(f"[{ban.jail}] {ban.id} already banned")
+            else:
+                self._log.notice(f"[{ban.jail}] Ban {ban.id}")
+                new += 1
+            self.enforcement.order(ban)
+        failed = guard.jail.failed_total - before
+        if failed or new:
+            self.records.count(guard.name, failed, new)
+        return bans
+
+    def _lift(self, bans: Sequence[Ban], now: float, *, by_hand: bool = False) -> None:
+        if not bans:
+            return
+        for ban in bans:
+            self._log.notice(f"[{ban.jail}] Unban {ban.id}")
+            self.enforcement.lift(ban)
+        self.records.lifted(bans, forget=by_hand)
+        self.enforcement.carry_out(now)
+        self.records.commit(now)
+
+    def _in_force(self) -> Iterable[Ban]:
+        return self.guards.bans()
+
+    def _jail(self, name: str) -> Guard:
+        guard = self.guards.get(name)
+        if guard is not None:
+            return guard
+        for fault in self.guards.faults:
+            if fault.jail == name:
+                raise ControlError(f"jail {name} does not run: {fault}")
+        raise ControlError(f"no jail named {name}", remedy=nearest(name, self.guards))
+
+    def _guard(self, now: float, spec: JailSpec) -> Guard:
+        return Guard(
+            spec,
+            protected=self._protected,
+            resolver=self.resolver,
+            history=self.records,
+            log=self._log,
+            now=now,
+        )
+
+    def _choose(self, spec: AgentSpec) -> Firewall:
+        if self._forced == Memory.name:
+            return Memory()
+        return selection.select(self._forced or spec.firewall, chainprefix=spec.chainprefix)
+
+    def _sweep(self, chosen: Firewall) -> None:
+        if chosen.name != Memory.name:
+            selection.sweep(chosen)
+
+    def _open_intake(self, now: float) -> Intake:
+        specs = [guard.spec for guard in self.guards.values()]
+        return Intake(specs, self.records.positions, now, self._journalctl)
+
+
+def read(directory: str) -> Config:
+    """Return a configuration that can be used.
+
+    Raises:
+        ConfigError: it is wrong as a whole, not only one of its jails.
+    """
+    found = config.read(directory)
+    for fault in found.faults:
+        if not (isinstance(fault, ConfigError) and fault.jail is not None):
+            raise fault
+    return found

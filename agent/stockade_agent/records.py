@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""The ledger as the daemon keeps it: whatever befalls the file, banning goes on.
+
+While the file cannot be used, what must be kept is kept in memory and said; ``heal`` writes
+it down once it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import Callable, Optional
+
+from stockade_agent.errors import LedgerError
+from stockade_agent.jail import Past
+from stockade_agent.ledger import Ledger
+from stockade_agent.log import Log
+from stockade_agent.model import Ban
+
+
+_BACKEND = "firewall"
+
+
+class Records:
+    """Bans, totals and positions of logs, committed together.
+
+    Args:
+        path: of the ledger.
+        log: is told of trouble.
+
+    Attributes:
+        positions: log -> how far it was dealt with.
+        totals: jail -> (failures, bans) since the ledger began.
+        backend: the firewall that held the bans last, or "".
+        problem: why nothing can be written now, or "".
+        behind: something is noted that was not committed.
+    """
+
+    def __init__(self, path: str, log: Log) -> None:
+        self._path, self._log = path, log
+        self.problem = ""
+        self.behind = False
+        self.positions: dict[str, str] = {}
+        self.totals: dict[str, tuple[int, int]] = {}
+        self.backend = ""
+        self._moved: dict[str, str] = {}
+        self._counted: dict[str, tuple[int, int]] = {}
+        try:
+            self._ledger = self._open()
+            self.positions = self._ledger.positions()
+            self.totals = self._ledger.totals()
+            self.backend = self._ledger.note(_BACKEND)
+        except LedgerError as error:
+            self._ledger = Ledger(":memory:")
+            self._failed(error)
+
+    def bans(self) -> list[Ban]:
+        """Return the bans that the ledger knows, for the start."""
+        try:
+            return self._ledger.bans()
+        except LedgerError as error:
+            self._failed(error)
+            return []
+
+    def past(self, id: str, jail: Optional[str]) -> Optional[Past]:  # noqa: A002
+        """Return the earlier bans of an id; none while nobody can tell."""
+        try:
+            found = self._ledger.past(id, jail)
+        except LedgerError as error:
+            self._failed(error)
+            return None
+        return Past(*found) if found is not None else None
+
+    def intend(self, bans: Collection[Ban]) -> None:
+        """Note bans before the firewall is told of them."""
+        self._write(lambda: self._ledger.ban(bans))
+
+    def enforced(self, bans: Collection[Ban]) -> None:
+        """Note that the firewall took bans."""
+        self._write(lambda: self._ledger.enforced(bans))
+
+    def lifted(self, bans: Collection[Ban], *, forget: bool = False) -> None:
+        """Note that bans have ended; ``forget`` that they ever were."""
+        self._write(lambda: self._ledger.unban(bans, forget=forget))
+
+    def read_to(self, log: str, position: str) -> None:
+        """Note how far a log was dealt with."""
+        self.positions[log] = self._moved[log] = position
+        self.behind = True
+
+    def count(self, jail: str, failed: int, banned: int) -> None:
+        """Note more failures and bans of a jail."""
+        before = self.totals.get(jail, (0, 0))
+        self.totals[jail] = self._counted[jail] = (before[0] + failed, before[1] + banned)
+        self.behind = True
+
+    def held_by(self, backend: str) -> None:
+        """Note which firewall holds the bans now."""
+        self.backend = backend
+        self._write(lambda: self._ledger.set_note(_BACKEND, backend))
+
+    def commit(self, now: float) -> None:
+        """Keep all that was noted, in one transaction."""
+        self._write(lambda: self._flush(now))
+        self.behind = False
+
+    def heal(self, now: float, jails: Collection[str], bans: Iterable[Ban]) -> bool:
+        """Try a ledger that failed anew, and write down what it missed; return whether it works.
+
+        Args:
+            now: seconds, UTC.
+            jails: those that run; bans of others stay as the ledger has them.
+            bans: those in force.
+        """
+        try:
+            ledger = self._open()
+            stale = {(ban.jail, ban.id): ban for ban in ledger.bans() if ban.jail in jails}
+            # What the ledger knows already is no further ban in the id's history.
+            ledger.ban(
+                replace(ban, restored=True) if stale.pop((ban.jail, ban.id), None) else ban
+                for ban in bans
+            )
+            ledger.unban(stale.values())
+            ledger.read_to(self.positions, now)
+            ledger.count(self.totals)
+            ledger.set_note(_BACKEND, self.backend)
+            ledger.commit()
+        except LedgerError as error:
+            self._failed(error)
+            return False
+        old, self._ledger = self._ledger, ledger
+        self._shut(old)
+        self._moved.clear()
+        self._counted.clear()
+        self.problem = ""
+        self._log.problem("ledger", "")
+        return True
+
+    def purge(self, now: float, age: float, logs: Collection[str]) -> None:
+        """Forget what is long over; see ``Ledger.purge``."""
+        self._write(lambda: self._ledger.purge(now, age, logs))
+        self.commit(now)
+
+    def close(self, now: float) -> None:
+        """Keep what was noted, and release the file."""
+        self.commit(now)
+        self._shut(self._ledger)
+
+    def _open(self) -> Ledger:
+        ledger = Ledger(self._path)
+        for warning in ledger.warnings:
+            self._log.error(f"ledger: {warning}")
+        return ledger
+
+    def _flush(self, now: float) -> None:
+        self._ledger.read_to(self._moved, now)
+        self._ledger.count(self._counted)
+        self._ledger.commit()
+        self._moved.clear()
+        self._counted.clear()
+
+    def _write(self, write: Callable[[], None]) -> None:
+        if self.problem:
+            return
+        try:
+            write()
+        except LedgerError as error:
+            self._failed(error)
+
+    def _failed(self, error: LedgerError) -> None:
+        self.problem = str(error)
+        self._log.problem("ledger", f"{error}; bans go on, but a restart would forget them")
+
+    def _shut(self, ledger: Ledger) -> None:
+        try:
+            ledger.close()
+        except LedgerError as error:
+            self._log.warning(f"ledger: {error}")

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Host names to addresses, off the loop: a slow name server delays no ban."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import Callable, Optional
+
+from stockade_agent.model import Address, target
+
+
+KEPT = 300.0
+"""Seconds that an answer is good for, as in fail2ban."""
+WORKERS = 2
+MOST = 1000
+"""Names asked for at a time; more are answered with nothing."""
+REMEMBERED = 10_000
+"""Answers kept; a log full of made-up names must not fill the memory."""
+
+Addresses = tuple[Address, ...]
+
+
+def lookup(name: str) -> Addresses:
+    """Return all addresses of a host name; none when it has none or nobody knows."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ()
+    addresses = (target(str(info[4][0]).partition("%")[0]) for info in found)
+    return tuple(dict.fromkeys(a for a in addresses if a is not None))  # type: ignore[misc]
+
+
+class Resolver:
+    """Asks in threads of its own, which start with the first question.
+
+    Args:
+        ask: what a thread calls.
+    """
+
+    def __init__(self, ask: Callable[[str], Addresses] = lookup) -> None:
+        self._ask = ask
+        self._known: dict[str, tuple[float, Addresses]] = {}
+        self._asked: set[str] = set()
+        self._questions: queue.SimpleQueue[Optional[str]] = queue.SimpleQueue()
+        self._answers: deque[tuple[str, Addresses]] = deque()
+        self._threads: list[threading.Thread] = []
+        self.fileno, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def addresses(self, name: str, now: float) -> Optional[Addresses]:
+        """Return what is known of a name, or None: it is being asked, see ``answers``."""
+        known = self._known.get(name)
+        if known is not None and now - KEPT <= known[0] <= now:
+            return known[1]
+        if name not in self._asked:
+            if len(self._asked) >= MOST:
+                return ()
+            self._asked.add(name)
+            self._questions.put(name)
+            self._start()
+        return None
+
+    def answers(self, now: float) -> list[tuple[str, Addresses]]:
+        """Return the names whose answers have come; call when ``fileno`` is readable."""
+        with suppress(BlockingIOError):
+            os.read(self.fileno, 4096)
+        came = []
+        while self._answers:
+            name, addresses = self._answers.popleft()
+            self._asked.discard(name)
+            self._known.pop(name, None)
+            self._known[name] = (now, addresses)
+            while len(self._known) > REMEMBERED:
+                del self._known[next(iter(self._known))]
+            came.append((name, addresses))
+        return came
+
+    def close(self) -> None:
+        """End the threads once they come back; wait for none."""
+        for _ in self._threads:
+            self._questions.put(None)
+        if not self._threads:
+            os.close(self.fileno)
+            os.close(self._wake)
+
+    def _start(self) -> None:
+        if len(self._threads) < min(WORKERS, len(self._asked)):
+            # Daemons: a lookup that hangs must not keep the agent from ending.
+            thread = threading.Thread(target=self._work, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self) -> None:
+        while (name := self._questions.get()) is not None:
+            self._answers.append((name, self._ask(name)))
+            with suppress(BlockingIOError):
+                os.write(self._wake, b"\0")

@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: MIT
+"""Log files, each read once, followed through rotation, truncation and late appearance.
+
+A ``_Log`` is a path and what stands behind it over time; an ``OpenLog`` is one inode. When
+another inode takes a path over, the old one is read to its end first, and stays open for a
+writer that has not noticed yet, until it is deleted or the path changes hands again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Callable, Optional
+
+from stockade_agent.model import Block
+from stockade_agent.sources import Watch, inotify
+from stockade_agent.sources.inotify import Inotify
+from stockade_agent.sources.openlog import Key, OpenLog, Position, former
+from stockade_agent.sources.survey import Survey, covers, is_glob
+
+
+POLL = 1.0
+"""Seconds between looks where the kernel cannot tell of changes."""
+RETRY = 10.0
+"""Seconds until a log is tried again whose trouble no event will end, such as an I/O error."""
+
+_TOLD = (FileNotFoundError, NotADirectoryError, PermissionError)
+
+
+class _Log:
+    """A path that some watch covers, and the files behind it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.names: tuple[str, ...] = ()
+        self.literal = False
+        self.file: Optional[OpenLog] = None
+        self.olds: list[OpenLog] = []
+        self.after: Optional[_Log] = None
+        """Where its former file went on; that one's lines come first."""
+        self.begun = False
+
+    def files(self) -> list[OpenLog]:
+        return [*self.olds, self.file] if self.file else list(self.olds)
+
+
+class LogFiles:
+    """The source of all log files of the agent; see ``Source`` for what it promises.
+
+    Args:
+        watches: globs and who asks for them.
+        positions: log -> ``Block.position`` of the last block dealt with.
+        kernel: makes the inotify instance; where it raises OSError, files are looked at every
+            second instead.
+    """
+
+    def __init__(
+        self,
+        watches: Sequence[Watch],
+        positions: Mapping[str, str],
+        kernel: Callable[[], Inotify] = Inotify,
+    ) -> None:
+        self._watches = tuple(watches)
+        self._saved = {
+            log: position
+            for log, text in positions.items()
+            if (position := Position.parse(text)) is not None
+        }
+        self._logs: dict[str, _Log] = {}
+        self._dirty: dict[str, _Log] = {}
+        self._problems: dict[str, str] = {}
+        self._read_problems: dict[str, str] = {}
+        self._directories: dict[int, set[str]] = {}
+        self._files: dict[int, OpenLog] = {}
+        self._owners: dict[OpenLog, _Log] = {}
+        self._needed: dict[int, set[str]] = {}
+        self._heads: set[str] = set()
+        self._stale = self._first = True
+        self._kernel: Optional[Inotify] = None
+        self._unwatched = self._deaf = ""
+        try:
+            self._kernel = kernel()
+        except OSError as error:
+            self._deaf = f"no inotify ({error.strerror}), looking every {POLL:g} s instead"
+
+    # ---- the contract of Source
+
+    def filenos(self) -> Sequence[int]:
+        """Return the inotify descriptor, if there is one."""
+        return (self._kernel.fileno,) if self._kernel else ()
+
+    def due(self) -> Optional[float]:
+        """Return when to look again although inotify is silent; None while it tells all."""
+        if self._stale or self._dirty:
+            return 0.0
+        if self._deaf or self._unwatched:
+            return POLL
+        return RETRY if self._read_problems else None
+
+    def read(self) -> Iterator[Block]:
+        """Yield what has come, a block of each log in turn."""
+        self._take_events()
+        if self._deaf or self._unwatched or self._read_problems:
+            self._stale = True
+        if self._stale:
+            self._survey()
+            if self._deaf or self._unwatched:
+                self._dirty.update(self._logs)
+        while self._dirty:
+            path, log = next(iter(self._dirty.items()))
+            del self._dirty[path]
+            try:
+                block = self._next(log)
+            except OSError as error:
+                self._trouble(log, error)
+                continue
+            if block is not None:
+                self._dirty[path] = log
+                yield block
+
+    def logs(self) -> Mapping[str, Sequence[str]]:
+        """Return watch name -> paths that it covers and that are open."""
+        return {
+            watch.name: sorted(
+                log.path for log in self._logs.values() if log.file and watch.name in log.names
+            )
+            for watch in self._watches
+        }
+
+    def problems(self) -> Mapping[str, str]:
+        """Return path or watch name -> why it cannot be read."""
+        found = {**self._problems, **self._read_problems}
+        for log in self._logs.values():
+            if log.file and log.file.overlong:
+                found.setdefault(log.path, f"{log.file.overlong} lines over 1 MB were skipped")
+        if self._deaf or self._unwatched:
+            found["inotify"] = self._deaf or self._unwatched
+        covered = self.logs()
+        for watch in () if self._first else self._watches:
+            if not covered[watch.name]:
+                found.setdefault(watch.name, f"no file yet: {' '.join(watch.pattern)}")
+        return found
+
+    def close(self) -> None:
+        """Release every descriptor."""
+        for log in self._logs.values():
+            for file in log.files():
+                file.close()
+        self._logs.clear()
+        self._dirty.clear()
+        if self._kernel:
+            self._kernel.close()
+            self._kernel = None
+
+    # ---- what the kernel tells
+
+    def _take_events(self) -> None:
+        if self._kernel is None:
+            return
+        for descriptor, mask, name in self._kernel.events():
+            if mask & inotify.OVERFLOW:
+                self._stale = True
+                self._dirty.update(self._logs)
+            elif descriptor in self._files:
+                log = self._owners[self._files[descriptor]]
+                self._dirty[log.path] = log
+            elif descriptor in self._directories and (
+                not name or any(covers(part, name) for part in self._directories[descriptor])
+            ):
+                self._stale = True
+
+    def _attend(self, directory: str, name: str) -> Optional[OSError]:
+        if self._kernel is None:
+            return None
+        try:
+            descriptor = self._kernel.watch(directory, inotify.DIRECTORY)
+        except OSError as error:
+            if not isinstance(error, _TOLD):
+                self._unwatched = f"inotify: {error.strerror}, looking every {POLL:g} s instead"
+                return None
+            return error
+        self._needed.setdefault(descriptor, set()).add(name)
+        return None
+
+    def _listen(self, file: OpenLog) -> None:
+        if self._kernel is None:
+            return
+        try:
+            # By descriptor: the path may lead to another inode by now.
+            descriptor = self._kernel.watch(
+                f"/proc/self/fd/{file.fd}", inotify.MODIFY | inotify.ATTRIB
+            )
+        except OSError as error:
+            self._unwatched = f"inotify: {error.strerror}, looking every {POLL:g} s instead"
+            return
+        self._files[descriptor] = file
+
+    # ---- which files there are
+
+    def _survey(self) -> None:
+        self._stale, self._unwatched = False, ""
+        self._read_problems.clear()
+        self._needed = {}
+        survey = Survey(self._attend)
+        names: dict[str, set[str]] = {}
+        literals = set()
+        for watch in self._watches:
+            for pattern in watch.pattern:
+                paths = survey.find(pattern)
+                for path in paths:
+                    names.setdefault(path, set()).add(watch.name)
+                if not is_glob(pattern):
+                    literals.update(paths)
+                if not watch.tail:
+                    self._heads.update(paths)
+        self._problems = survey.problems
+        if self._kernel:
+            for descriptor in self._directories.keys() - self._needed.keys():
+                self._kernel.unwatch(descriptor)
+        self._directories = self._needed
+
+        inodes: dict[Key, list[str]] = {}
+        for path in sorted(names):
+            try:
+                status = os.stat(path)
+            except OSError as error:
+                if not isinstance(error, FileNotFoundError):
+                    self._problems[path] = error.strerror or str(error)
+                continue
+            inodes.setdefault((status.st_dev, status.st_ino), []).append(path)
+        kept = set()
+        for key, paths in inodes.items():
+            log = self._assign(key, paths, inodes)
+            if log is not None:
+                log.names = tuple(sorted(set().union(*(names[path] for path in paths))))
+                log.literal = not literals.isdisjoint(paths)
+                kept.add(log.path)
+        for path in list(self._logs.keys() - kept):
+            self._vanished(self._logs[path])
+        owners = {file: log for log in self._logs.values() for file in log.files()}
+        for file in owners.keys() - self._owners.keys():
+            self._listen(file)
+        self._owners, self._first = owners, False
+
+    def _assign(self, key: Key, paths: list[str], inodes: Mapping[Key, object]) -> Optional[_Log]:
+        """Return the one log that reads an inode, opened where it has to go on."""
+        holder, file = self._holder(key)
+        if holder is not None and holder.file is file and holder.path in paths:
+            return holder
+        path = paths[0]
+        old = None
+        if file is None:
+            try:
+                file = OpenLog(path)
+            except OSError as error:
+                if not isinstance(error, FileNotFoundError):
+                    self._trouble_at(path, error)
+                return None
+            if file.key != key:
+                file.close()
+                self._stale = True
+                return self._logs.get(path)
+            old = self._place(file, inodes)
+        log = self._logs.setdefault(path, _Log(path))
+        if holder is not None and holder is not log:
+            if holder.file is file:
+                holder.file = None
+            else:
+                holder.olds.remove(file)
+            holder.after = log
+        elif holder is log:
+            log.olds.remove(file)
+        if log.file is not None:
+            if log.file.offset and file.offset == log.file.offset and file.holds(log.file.position):
+                self._drop(log.file)
+            else:
+                log.olds.append(log.file)
+        if old is not None:
+            log.olds.append(old)
+        log.file, log.begun = file, False
+        self._dirty[path] = log
+        return log
+
+    def _holder(self, key: Key) -> tuple[Optional[_Log], Optional[OpenLog]]:
+        for log in self._logs.values():
+            for file in log.files():
+                if file.key == key:
+                    return log, file
+        return None, None
+
+    def _place(self, file: OpenLog, inodes: Mapping[Key, object]) -> Optional[OpenLog]:
+        """Seek a newly seen file to where it must be read from; return what comes before it."""
+        log = self._logs.get(file.path)
+        last = log.file.position if log and log.file else self._saved.pop(file.path, None)
+        known = [
+            position
+            for position in (*self._saved.values(), last)
+            if position is not None and position.key == file.key and file.holds(position)
+        ]
+        if known:
+            file.seek(max(position.offset for position in known))
+        elif last is not None:
+            # Edited in place, restored or copied up: new inode, same content, and more perhaps.
+            if last.offset and file.holds(last):
+                file.seek(last.offset)
+            elif log is None:
+                return former(file.path, last, inodes)
+        elif self._first and file.path not in self._heads:
+            file.seek(file.size())
+        return None
+
+    def _vanished(self, log: _Log) -> None:
+        """A path leads nowhere: its writer may still have the file, and a rotation be half done."""
+        if log.file is not None and not log.literal and not log.file.linked():
+            log.olds.append(log.file)
+            log.file = None
+        if log.file is None and not log.olds:
+            del self._logs[log.path]
+            self._dirty.pop(log.path, None)
+        else:
+            self._dirty[log.path] = log
+
+    # ---- reading
+
+    def _next(self, log: _Log) -> Optional[Block]:
+        if log.after is not None:
+            after, log.after = log.after, None
+            block = self._next(after)
+            if block is not None:
+                log.after = after
+                return block
+        while log.olds:
+            old = log.olds[0]
+            data = old.read()
+            done = not data and (len(log.olds) > 1 or not old.linked() or old.path != log.path)
+            if done:
+                data = old.rest()
+                log.olds.pop(0)
+            block = self._block(log, old, data) if data else None
+            if done:
+                self._drop(old)
+            if block is not None:
+                return block
+            if not done:
+                break
+        file = log.file
+        if file is None:
+            if not log.olds:
+                self._logs.pop(log.path, None)
+            return None
+        if file.rewritten():
+            copy = former(log.path, file.position, {known.key for known in self._owners})
+            file.seek(0)
+            if copy is not None:
+                log.olds.append(copy)
+                log.begun = False
+                return self._next(log)
+        data = file.read()
+        if not data:
+            return None
+        log.begun = True
+        return self._block(log, file, data)
+
+    def _block(self, log: _Log, file: OpenLog, data: bytes) -> Block:
+        # Until the new file has been begun, the path's position is that of the old one.
+        name = file.name() if file is not log.file and log.begun else log.path
+        return Block(log.names, name, data, str(file.position))
+
+    def _drop(self, file: OpenLog) -> None:
+        for descriptor in [d for d, known in self._files.items() if known is file]:
+            del self._files[descriptor]
+            if self._kernel:
+                self._kernel.unwatch(descriptor)
+        self._owners.pop(file, None)
+        file.close()
+
+    def _trouble(self, log: _Log, error: OSError) -> None:
+        """Forget a log that cannot be read; its position is kept for the next try."""
+        if log.file is not None:
+            self._saved[log.path] = log.file.position
+        for file in log.files():
+            self._drop(file)
+        log.olds, log.file = [], None
+        self._logs.pop(log.path, None)
+        self._trouble_at(log.path, error)
+
+    def _trouble_at(self, path: str, error: OSError) -> None:
+        problems = self._problems if isinstance(error, _TOLD) else self._read_problems
+        problems[path] = error.strerror or str(error)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""The answer to ``status``, put together from what the parts of the daemon know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from stockade_agent.control.protocol import BanStatus, FirewallStatus, JailStatus
+from stockade_agent.enforcement import Enforcement
+from stockade_agent.errors import ConfigError
+from stockade_agent.guard import Guard
+from stockade_agent.guards import Guards
+from stockade_agent.intake import FILE, Intake
+from stockade_agent.model import Shield
+from stockade_agent.protected import Protected
+
+
+def of_jail(
+    guard: Guard, intake: Intake, enforcement: Enforcement, totals: tuple[int, int]
+) -> JailStatus:
+    """Return how a jail is.
+
+    Args:
+        totals: failures and bans since the ledger began.
+    """
+    spec, logs = guard.spec, intake.logs(guard.name)
+    state = "failed" if guard.failed else "running" if logs else "waiting"
+    problems = (guard.problem, intake.problem(guard.name))
+    bans = sorted(guard.jail.banned.values(), key=lambda ban: (ban.at, ban.id))
+    return JailStatus(
+        name=guard.name,
+        state=state,
+        problem="; ".join(problem for problem in problems if problem),
+        source=intake.chosen.get(guard.name, FILE),
+        logs=logs,
+        ports=ports(spec.shield) if spec.shield else "",
+        maxretry=spec.maxretry,
+        findtime=spec.findtime,
+        bantime=spec.bantime,
+        failed_now=guard.jail.failed_now,
+        failed_total=totals[0],
+        banned_now=len(bans),
+        banned_total=totals[1],
+        bans=tuple(
+            BanStatus(ban.id, ban.at, ban.expires_at, ban.failures, enforcement.is_enforced(ban))
+            for ban in bans
+        ),
+    )
+
+
+def of_failed(fault: ConfigError) -> JailStatus:
+    """Return how a jail is that the configuration keeps from running."""
+    return JailStatus(
+        name=fault.jail or "",
+        state="failed",
+        problem=str(fault),
+        source="",
+        logs=(),
+        ports="",
+        maxretry=0,
+        findtime=0,
+        bantime=0,
+        failed_now=0,
+        failed_total=0,
+        banned_now=0,
+        banned_total=0,
+        bans=(),
+    )
+
+
+def of_firewall(enforcement: Enforcement, wanted: str) -> FirewallStatus:
+    """Return how the backend is."""
+    return FirewallStatus(
+        backend=enforcement.firewall.name if enforcement.firewall else "",
+        wanted=wanted,
+        proved_at=enforcement.proved_at,
+        problem=enforcement.problem,
+        warnings=enforcement.warnings,
+    )
+
+
+def never_banned(protected: Protected, guards: Iterable[Guard]) -> tuple[str, ...]:
+    """Return whom the agent does not ban, in words of the configuration where it has some."""
+    addresses = sorted({str(a) for a in (*protected.always, *protected.own)})
+    listed = dict.fromkeys(entry for guard in guards for entry in guard.spec.ignoreip)
+    return tuple(dict.fromkeys((*listed, *addresses)))
+
+
+def ports(shield: Shield) -> str:
+    """Return what a shield closes: ``22,5901:5910``, ``53/udp``, or ``all``."""
+    if not shield.ports:
+        return "all"
+    text = ",".join(str(a) if a == b else f"{a}:{b}" for a, b in shield.ports)
+    return text if shield.protocols == ("tcp",) else f"{text}/{','.join(shield.protocols)}"
+
+
+def rss_bytes() -> int:
+    """Return the memory that the process holds now."""
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def summary(guards: Guards, problem: str) -> str:
+    """Return all in one line, for systemd."""
+    banned = sum(guard.jail.banned_now for guard in guards.values())
+    text = f"{_many(len(guards), 'jail')}, {banned} banned"
+    if guards.faults:
+        text += f", {_many(len(guards.faults), 'fault')}"
+    return f"{text}; firewall: {problem}" if problem else text
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: MIT
+"""Makes the host what the manifest says, or leaves it as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stockade.converge import facts, files, service, undo
+from stockade.converge.files import Switch, Wanted
+from stockade.converge.host import CONFIG, CONTROLLERS, PYTHON, RECORD, UNIT_FOLDERS, Host, Refusal
+from stockade.converge.wire import Wire
+
+
+class Plan(NamedTuple):
+    """All that a push would do here.
+
+    Attributes:
+        switches: paths to change, of the manifest and of the controllers' file.
+        actions: what the unit needs: ``enable``, ``start``, ``restart``, ``reload``.
+        changes: the same as ``stockade.model.Change`` has it, diffs included.
+        contents: hash -> content of everything that ``switches`` writes.
+    """
+
+    wanted: Mapping[str, Wanted]
+    switches: Sequence[Switch]
+    actions: Sequence[str]
+    changes: Sequence[Mapping[str, str]]
+    contents: Mapping[str, bytes]
+    foreign: Sequence[str]
+
+
+def check(
+    host: Host,
+    order: Mapping[str, Any],
+    told: Mapping[str, Any],
+    unit: str,
+    now: service.Units,
+    wire: Wire,
+) -> dict[str, Any]:
+    """Say what ``push`` would change. Nothing is written but a temporary folder."""
+    plan = _plan(host, order, told, unit, now, wire)
+    _stage(host, plan, unit, wire)
+    packages = [{"kind": "package", "name": p, "action": "install"} for p in told["missing"]]
+    changes = [*packages, *plan.changes]
+    return {
+        "outcome": "changed" if changes else "ok",
+        "changes": changes,
+        "notes": _notes(plan),
+        "agent": facts.agent_status(host),
+    }
+
+
+def push(
+    host: Host,
+    order: Mapping[str, Any],
+    told: Mapping[str, Any],
+    unit: str,
+    now: service.Units,
+    wire: Wire,
+) -> dict[str, Any]:
+    """Make it so; whatever fails after the first change puts everything back.
+
+    Raises:
+        Refusal: found before anything was touched.
+    """
+    notes = _finish_earlier(host, order, wire)
+    if notes:
+        now = service.units(host, unit)
+    plan = _plan(host, order, told, unit, now, wire)
+    _stage(host, plan, unit, wire)
+    notes += _notes(plan)
+    deadline = time.monotonic() + order["health_timeout"]
+    if not plan.changes:
+        try:
+            status = service.wait_healthy(host, unit, order["jails"], wire, deadline)
+        except service.Unhealthy as trouble:
+            return {
+                "outcome": "failed",
+                "error": f"nothing to change, but the agent is not well: {trouble}",
+                "notes": notes,
+            }
+        _write_record(host, plan)
+        return {"outcome": "ok", "agent": status, "notes": notes}
+    before = {"unit": unit, "active": now.active, "enabled": now.enabled}
+    paths = [*(switch.path for switch in plan.switches), RECORD]
+    undo.prepare(host, paths, before)
+    try:
+        wire.phase("switching")
+        for switch in plan.switches:
+            files.make_folders(host, switch.path)
+            files.apply(host, switch, plan.contents)
+        _write_record(host, plan)
+        _restore_labels(host, paths)
+        units = any(switch.path.startswith(UNIT_FOLDERS) for switch in plan.switches)
+        if plan.actions:
+            wire.phase("restarting the agent" if "reload" not in plan.actions else "reloading")
+        service.switch(host, unit, plan.actions, new_unit=units, deadline=deadline)
+        status = service.wait_healthy(host, unit, order["jails"], wire, deadline)
+    except BaseException as error:
+        wire.phase("putting it back")
+        rest = _put_back(host, order, wire)
+        if not isinstance(error, (service.Unhealthy, OSError)):
+            raise
+        return {
+            "outcome": "failed",
+            "error": f"{error}; every file was put back as it was" + rest,
+            "notes": notes,
+        }
+    undo.forget(host)
+    return {"outcome": "changed", "changes": plan.changes, "agent": status, "notes": notes}
+
+
+def _finish_earlier(host: Host, order: Mapping[str, Any], wire: Wire) -> list[str]:
+    """Put back what a push that was killed left half done."""
+    notes = []
+    if undo.pending(host) is not None:
+        wire.phase("putting back what an interrupted push left")
+        trouble = _put_back(host, order, wire)
+        notes.append("an earlier push was interrupted here; its changes were undone" + trouble)
+    files.sweep(host, [*(file["path"] for file in order["files"]), CONTROLLERS, PYTHON, RECORD])
+    return notes
+
+
+def _put_back(host: Host, order: Mapping[str, Any], wire: Wire) -> str:
+    """Undo; return "" or what could not be restored, ready to be appended to a sentence."""
+    log = undo.pending(host)
+    if log is None:
+        return ""
+    paths = undo.put_back(host, log)
+    _restore_labels(host, paths)
+    before, trouble = log["service"], ""
+    unit = before["unit"]
+    if not before["enabled"]:
+        host.run("systemctl", "disable", unit)
+    host.run("systemctl", "daemon-reload")
+    if before["active"]:
+        deadline = time.monotonic() + order["health_timeout"]
+        try:
+            service.switch(host, unit, ["restart"], new_unit=False, deadline=deadline)
+            service.wait_healthy(host, unit, (), wire, deadline)
+        except service.Unhealthy as error:
+            trouble = f", but the agent that ran before is not well either: {error}"
+    else:
+        host.run("systemctl", "stop", unit, timeout=60.0)
+        host.run("systemctl", "reset-failed", unit)
+    undo.forget(host)
+    return trouble
+
+
+def _plan(
+    host: Host,
+    order: Mapping[str, Any],
+    told: Mapping[str, Any],
+    unit: str,
+    now: service.Units,
+    wire: Wire,
+) -> Plan:
+    wanted = {
+        file["path"]: Wanted(
+            file["path"], file["sha256"], file["mode"], file["secret"], file["restart"]
+        )
+        for file in order["files"]
+    }
+    record = _read_record(host)
+    switches = files.compare(host, wanted, record, PYTHON)
+    for switch in switches:
+        if switch.found and switch.found.content is None and switch.found.link is None:
+            raise Refusal(f"{switch.path} is in the way: it is not a file", "move it elsewhere")
+    hashes = dict.fromkeys(switch.wanted.sha256 for switch in switches if switch.wanted)
+    contents = wire.fetch(list(hashes))
+    changes = [
+        {
+            "kind": "file",
+            "name": switch.path,
+            "action": switch.action,
+            "diff": files.diff(switch, contents) if order["diff"] else "",
+        }
+        for switch in switches
+    ]
+    restart = any(_restarts(switch, record) for switch in switches)
+    reload = bool(switches)
+    newcomers, text = _controllers(host, [told["controller"], *order["controllers"]])
+    if newcomers:
+        found = files.look(host, CONTROLLERS)
+        mode = found.mode if found else 0o644
+        allow = Wanted(CONTROLLERS, _sha(text), mode, secret=False, restart=False)
+        switches = [*switches, Switch(CONTROLLERS, found, allow)]
+        contents[allow.sha256] = text
+        changes += [{"kind": "controller", "name": a, "action": "create"} for a in newcomers]
+        reload = True
+    if now.masked:
+        raise Refusal(f"{unit} is masked on this host", f"systemctl unmask {unit}")
+    actions = [] if now.enabled else ["enable"]
+    if not now.active:
+        actions.append("start")
+    elif restart or reload:
+        actions.append("restart" if restart else "reload")
+    changes += [{"kind": "service", "name": unit, "action": action} for action in actions]
+    return Plan(wanted, switches, actions, changes, contents, files.foreign(host, wanted, record))
+
+
+def _restarts(switch: Switch, record: Mapping[str, Any]) -> bool:
+    if switch.path == PYTHON or switch.path.startswith(UNIT_FOLDERS):
+        return True
+    if switch.wanted is not None:
+        return switch.wanted.restart
+    return bool(record.get(switch.path, {}).get("restart", True))
+
+
+def _stage(host: Host, plan: Plan, unit: str, wire: Wire) -> None:
+    """Let the agent that will run judge /etc/stockade as it will be.
+
+    Raises:
+        Refusal: it found faults, or systemd found some in the unit.
+    """
+    if not plan.switches:
+        return
+    wire.phase("checking the new configuration")
+    temporary = Path(tempfile.mkdtemp(prefix="stockade-", dir=host.at("/run")))
+    try:
+        staged = temporary / "etc"
+        if host.at(CONFIG).is_dir():
+            shutil.copytree(host.at(CONFIG), staged, ignore=_special, ignore_dangling_symlinks=True)
+        staged.mkdir(exist_ok=True)
+        bundle = next((path for path in plan.wanted if path.endswith(".pyz")), "")
+        program = host.at(bundle)
+        for switch in plan.switches:
+            if switch.path.startswith(CONFIG + "/"):
+                place = staged / switch.path[len(CONFIG) + 1 :]
+                place.unlink(missing_ok=True)
+                if switch.wanted is not None:
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(plan.contents[switch.wanted.sha256])
+            elif switch.wanted is not None and switch.path == bundle:
+                program = temporary / "agent.pyz"
+                program.write_bytes(plan.contents[switch.wanted.sha256])
+            elif switch.wanted is not None and Path(switch.path).name == unit:
+                place = temporary / unit
+                place.write_bytes(plan.contents[switch.wanted.sha256])
+                fault = service.verify(host, place, unit, bundle)
+                if fault:
+                    raise Refusal(f"systemd-analyze verify: {fault}", "nothing was changed")
+        if bundle:
+            _ask_agent(host, program, staged)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _special(folder: str, names: Sequence[str]) -> set[str]:
+    """Name what cannot be copied as a file, such as a pipe."""
+    paths = {name: Path(folder, name) for name in names}
+    return {
+        name
+        for name, path in paths.items()
+        if path.exists() and not path.is_file() and not path.is_dir()
+    }
+
+
+def _ask_agent(host: Host, program: Path, staged: Path) -> None:
+    done = host.run(host.python, "-I", str(program), "check", str(staged), timeout=60.0)
+    if done.rc == 0:
+        return
+    said = (done.out + done.err).replace(str(staged), CONFIG)
+    faults = [line.strip()[:500] for line in said.splitlines() if line.strip()]
+    if not faults:
+        faults = [f"the agent's check ended with status {done.rc}"]
+    raise Refusal(faults[0], "nothing was changed", faults[1:])
+
+
+def _read_record(host: Host) -> dict[str, Any]:
+    try:
+        found = json.loads(host.at(RECORD).read_text(encoding="utf-8"))["files"]
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError):
+        # Written in one step, so this is damage from outside: without it nothing can be
+        # removed, and all the rest works.
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write_record(host: Host, plan: Plan) -> None:
+    """Keep in mind what this push brought, so that a later one can remove it."""
+    told = {
+        file.path: {"sha256": file.sha256, "secret": file.secret, "restart": file.restart}
+        for file in plan.wanted.values()
+    }
+    text = json.dumps({"files": told}, indent=1, sort_keys=True).encode() + b"\n"
+    found = files.look(host, RECORD)
+    if found is None or found.content != text:
+        files.write(host, RECORD, text, 0o644)
+
+
+def _controllers(host: Host, wanted: Sequence[str]) -> tuple[list[str], bytes]:
+    """Return the addresses to add to the controllers' file, and the file with them in it."""
+    found = files.look(host, CONTROLLERS)
+    lines = found.content.decode("utf-8", "replace").splitlines() if found and found.content else []
+    there = {_address(line.partition("#")[0].strip()) for line in lines}
+    new = []
+    for text in wanted:
+        address = _address(text)
+        if address is not None and address not in there:
+            there.add(address)
+            new.append(address)
+    for address in new:
+        place = len(lines)
+        for number, line in enumerate(lines):
+            other = _address(line.partition("#")[0].strip())
+            if other is not None and _order(other) > _order(address):
+                place = number
+                break
+        lines.insert(place, str(address))
+    return [str(address) for address in new], "".join(line + "\n" for line in lines).encode()
+
+
+def _address(text: str) -> Any:
+    """Return an address, or a network where the mask is shorter; None for anything else."""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+    if network.prefixlen < network.max_prefixlen:
+        return network
+    address = network[0]
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _order(address: Any) -> tuple[int, int]:
+    first = address[0] if hasattr(address, "prefixlen") else address
+    return first.version, int(first)
+
+
+def _restore_labels(host: Host, paths: Sequence[str]) -> None:
+    if host.at("/sys/fs/selinux/class").is_dir() and host.which("restorecon"):
+        there = [str(host.at(path)) for path in paths if files.look(host, path)]
+        host.run("restorecon", "-F", *there, timeout=60.0)
+
+
+def _notes(plan: Plan) -> list[str]:
+    return [f"{path}: not from a push, left alone" for path in plan.foreign]
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

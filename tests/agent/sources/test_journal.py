@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+"""Does each journal entry reach the jails that ask for it, once, as fail2ban would show it?"""
+
+import json
+import os
+import select
+import sys
+import time
+
+import pytest
+
+from stockade_agent.sources import Watch
+from stockade_agent.sources.journal import BACKOFF, Journal, groups
+
+
+DEADLINE = 10.0
+SSHD = Watch("sshd", ("_SYSTEMD_UNIT=ssh.service + _COMM=sshd",))
+
+# Prints what stands in the file `entries`, says what it was asked, and follows until it is ended.
+JOURNALCTL = """\
+import json, os, sys, time
+folder = os.path.dirname(__file__)
+with open(folder + "/asked", "a") as asked:
+    asked.write(json.dumps(sys.argv[1:]) + "\\n")
+with open(folder + "/entries") as entries:
+    for line in entries:
+        if line.startswith("exit"):
+            sys.exit("journalctl: " + line[5:].strip())
+        sys.stdout.write(line)
+sys.stdout.flush()
+sys.stdin = None
+time.sleep(60)
+"""
+
+
+def entry(cursor, message, **fields):
+    known = {
+        "__CURSOR": f"s=1;i={cursor};t={1000000 * cursor:x}",
+        "__REALTIME_TIMESTAMP": str(1_000_000 * cursor),
+        "__MONOTONIC_TIMESTAMP": "5000000",
+        "_HOSTNAME": "host",
+        "_COMM": "sshd",
+        "SYSLOG_IDENTIFIER": "sshd",
+        "_PID": "7",
+        "MESSAGE": message,
+    }
+    return {key: value for key, value in {**known, **fields}.items() if value is not None}
+
+
+class Fake:
+    """A journalctl of our own, for what the real one cannot be made to do."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "journalctl").write_text(JOURNALCTL)
+        self.command = (sys.executable, str(folder / "journalctl"))
+        self.has()
+
+    def has(self, *entries, then=""):
+        lines = [json.dumps(each) for each in entries] + ([f"exit {then}"] if then else [])
+        (self.folder / "entries").write_text("".join(line + "\n" for line in lines))
+
+    def asked(self):
+        return [json.loads(line) for line in (self.folder / "asked").read_text().splitlines()]
+
+
+@pytest.fixture
+def fake(tmp_path):
+    return Fake(tmp_path)
+
+
+@pytest.fixture
+def read(fake):
+    """Return what makes a journal and reads until a condition holds."""
+    made = []
+
+    def read(*watches, until, journal=None, **options):
+        journal = journal or Journal(watches, journalctl=fake.command, **options)
+        made.append(journal)
+        blocks, end = [], time.monotonic() + DEADLINE
+        while not until(journal, blocks) and time.monotonic() < end:
+            due = journal.due()
+            select.select(journal.filenos(), [], [], 0.1 if due is None else min(due, 0.1))
+            blocks += journal.read()
+        return journal, blocks
+
+    yield read
+    for journal in made:
+        journal.close()
+
+
+def lines_of(count):
+    return lambda _, blocks: sum(block.data.count(b"\n") for block in blocks) >= count
+
+
+@pytest.mark.parametrize(
+    "fields, line",
+    [
+        pytest.param({}, "host sshd[7]: hello", id="plain"),
+        pytest.param({"_HOSTNAME": None}, "sshd[7]: hello", id="no-host"),
+        pytest.param({"SYSLOG_IDENTIFIER": None}, "host sshd[7]: hello", id="name-of-command"),
+        pytest.param({"SYSLOG_PID": "9"}, "host sshd[9]: hello", id="pid-of-syslog"),
+        pytest.param({"_PID": None}, "host sshd: hello", id="no-pid"),
+        pytest.param({"MESSAGE": "a\nb"}, "host sshd[7]: a\\nb", id="newline"),
+        pytest.param({"MESSAGE": [104, 105, 255]}, "host sshd[7]: hi\udcff", id="bytes"),
+        pytest.param({"MESSAGE": ["a", "b"]}, "host sshd[7]: a b", id="two-values"),
+        pytest.param({"MESSAGE": None}, "host sshd[7]: ", id="no-message"),
+        pytest.param(
+            {"SYSLOG_IDENTIFIER": "kernel", "_PID": None},
+            "host kernel: [    5.000000] hello",
+            id="kernel",
+        ),
+    ],
+)
+def test_line_of_an_entry(fake, read, fields, line):
+    """An entry becomes the line that fail2ban's systemd backend shows."""
+    fake.has(entry(1, "hello", **fields))
+    _, blocks = read(SSHD, until=lines_of(1))
+
+    assert line.encode(errors="surrogateescape") + b"\n" == blocks[0].data
+    assert (1.0,) == blocks[0].times
+
+
+def test_time_of_the_source_rules(fake, read):
+    """Where the sender's own time is known, it is the entry's time."""
+    fake.has(entry(1, "a", _SOURCE_REALTIME_TIMESTAMP="500000"), entry(2, "b"))
+    _, blocks = read(SSHD, until=lines_of(2))
+
+    assert (0.5, 2.0) == tuple(at for block in blocks for at in block.times)
+
+
+def test_entries_reach_the_watches_that_match(fake, read):
+    """Terms of one field are alternatives, different fields must agree, ``+`` and lines are OR."""
+    watches = [
+        Watch("either", ("_COMM=sshd _COMM=cron",)),
+        Watch("both", ("_COMM=sshd SYSLOG_IDENTIFIER=other",)),
+        Watch("plus", ("_COMM=cron + SYSLOG_IDENTIFIER=other",)),
+        Watch("lines", ("_COMM=cron", "SYSLOG_IDENTIFIER=other")),
+        Watch("all", ()),
+    ]
+    fake.has(
+        entry(1, "1"),
+        entry(2, "2", _COMM="cron"),
+        entry(3, "3", SYSLOG_IDENTIFIER="other"),
+        entry(4, "4", _COMM="x"),
+    )
+    _, blocks = read(*watches, until=lines_of(4))
+
+    assert [
+        ("either", "all"),
+        ("either", "plus", "lines", "all"),
+        ("either", "both", "plus", "lines", "all"),
+        ("all",),
+    ] == [block.watches for block in blocks]
+
+
+def test_journalctl_is_asked_for_the_union(fake, read):
+    """One child gets each group once, whatever number of watches wants it."""
+    read(SSHD, Watch("again", SSHD.pattern), Watch("cron", ("_COMM=cron",)), until=asked(fake))
+    (told,) = fake.asked()
+
+    assert ["_SYSTEMD_UNIT=ssh.service", "+", "_COMM=sshd", "+", "_COMM=cron"] == told[-5:]
+    assert "--lines=0" in told
+
+
+def test_a_watch_of_everything_asks_without_a_match(fake, read):
+    """A jail without journalmatch wants all entries, so all are asked for."""
+    read(SSHD, Watch("all", ()), until=asked(fake))
+
+    assert all(option.startswith("--") for option in fake.asked()[0])
+
+
+def asked(fake):
+    return lambda *_: (fake.folder / "asked").exists() and fake.asked()
+
+
+@pytest.mark.parametrize(
+    "position, since, option",
+    [
+        pytest.param("", 12.7, "--since=@12", id="first-start"),
+        pytest.param("s=1;t=1e8480", 1.0, "--after-cursor=s=1;t=1e8480", id="go-on"),
+        pytest.param("s=1;t=1e8480", 5.0, "--since=@5", id="away-for-longer-than-findtime"),
+        pytest.param("s=1;t=1e8480", None, "--after-cursor=s=1;t=1e8480", id="no-bound"),
+    ],
+)
+def test_where_it_begins(fake, read, position, since, option):
+    """It goes on after the saved cursor, but never earlier than findtime asks for."""
+    read(SSHD, until=asked(fake), position=position, since=since)
+
+    assert option in fake.asked()[0]
+    assert "--no-tail" in fake.asked()[0]
+
+
+def test_child_that_ends_is_started_again_after_the_last_entry(fake, read):
+    """A journalctl that dies is said, and started again where it was."""
+    fake.has(entry(1, "a"), then="out of memory")
+    journal, _ = read(SSHD, until=lambda journal, _: journal.problems())
+    assert {"journal": "journalctl ended with 1: journalctl: out of memory"} == journal.problems()
+    assert journal.due() == BACKOFF[0]
+    fake.has(entry(2, "b"))
+    read(until=lines_of(1), journal=journal)
+
+    assert "--after-cursor=s=1;i=1;t=f4240" in fake.asked()[1]
+    assert {} == journal.problems()
+
+
+def test_no_journalctl_is_a_problem(tmp_path):
+    """A host without journalctl is said, and tried again later."""
+    journal = Journal([SSHD], journalctl=(str(tmp_path / "none"),))
+    assert [] == list(journal.read())
+
+    assert "No such file" in journal.problems()["journal"]
+    assert BACKOFF[0] == journal.due()
+
+
+@pytest.mark.parametrize("bad", ["sshd", "_COMM='x", "_comm=x", "1A=x", "=x"])
+def test_one_bad_match_harms_no_other(fake, read, bad):
+    """A journalmatch that is none takes its own jail out, and is not passed on."""
+    fake.has(entry(1, "a"))
+    journal, blocks = read(Watch("bad", (bad,)), SSHD, until=lines_of(1))
+
+    assert "sshd" in journal.logs()
+    assert "bad" in journal.problems()
+    assert ("sshd",) == blocks[0].watches
+    assert bad not in fake.asked()[0]
+
+
+def test_garbage_between_entries_is_dropped(fake, read):
+    """Lines that are no JSON object are no entries."""
+    fake.has(entry(1, "a"), ["x"], entry(2, "b"))
+    with (fake.folder / "entries").open("a") as entries:
+        entries.write("nonsense\n" + json.dumps(entry(3, "c")) + "\n")
+
+    assert read(SSHD, until=lines_of(3))[1]
+
+
+def test_nothing_to_watch_starts_nothing(fake):
+    """Without a jail on the journal there is no child and nothing to wait for."""
+    journal = Journal([], journalctl=fake.command)
+
+    assert [] == list(journal.read())
+    assert (None, ()) == (journal.due(), journal.filenos())
+
+
+def test_close_ends_the_child(fake, read):
+    """A closed journal leaves no process behind."""
+    journal, _ = read(SSHD, until=lambda journal, _: journal.filenos())
+    pid = journal._child.pid
+    journal.close()
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_groups_of_a_match():
+    """Quotes are the shell's, empty alternatives are none."""
+    assert ({"_COMM": frozenset({"a b"})}, {"_PID": frozenset({"1"})}) == groups(
+        ["+ '_COMM=a b' + + _PID=1", ""]
+    )

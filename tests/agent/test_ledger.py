@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""Does the ledger keep what was committed, whatever happens to its process or its file?"""
+
+import random
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stockade_agent import ledger as module
+from stockade_agent.errors import LedgerError
+from stockade_agent.ledger import Ledger
+from stockade_agent.model import FOREVER, Ban, target
+
+
+AGENT = Path(module.__file__).parents[1]
+
+
+def ban(id_="192.0.2.7", jail="sshd", **values):
+    return Ban(
+        **{
+            "jail": jail,
+            "id": id_,
+            "address": target(id_),
+            "at": 1000.0,
+            "bantime": 600,
+            "failures": 5,
+            "matches": ("Failed password for \x1b[31mroot",),
+            "data": {"user": "root"},
+            **values,
+        }
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "state" / "ledger.sqlite3")
+
+
+@pytest.fixture
+def ledger(path):
+    ledger = Ledger(path)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def again(path):
+    """Return what opens the ledger anew."""
+    made = []
+
+    def again():
+        made.append(Ledger(path))
+        return made[-1]
+
+    yield again
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pytest.param(ban(), id="address"),
+        pytest.param(ban("2001:db8::/64"), id="network"),
+        pytest.param(ban("some-user"), id="other-id"),
+        pytest.param(ban("a-user", address=target("192.0.2.7")), id="address-beside-the-id"),
+        pytest.param(ban(bantime=FOREVER), id="permanent"),
+        pytest.param(ban(count=4, failures=0, matches=(), data={}), id="by-hand"),
+    ],
+)
+def test_a_ban_comes_back_as_it_was(ledger, again, kept):
+    """What is committed is there for the next process, down to the matches."""
+    ledger.ban([kept])
+    ledger.commit()
+
+    assert [kept] == again().bans()
+
+
+def test_only_root_may_read_it(ledger, path):
+    """Log lines of a host are nobody else's business."""
+    assert 0o600 == stat.S_IMODE(Path(path).stat().st_mode)
+
+
+def test_nothing_is_kept_before_the_commit(ledger, again):
+    """Bans, totals and positions of one turn are kept together or not at all."""
+    ledger.ban([ban()])
+    ledger.read_to({"/var/log/auth.log": "1:2:3:0"}, 1000.0)
+    ledger.count({"sshd": (5, 1)})
+    before = again()
+    assert ([], {}, {}) == (before.bans(), before.positions(), before.totals())
+    ledger.commit()
+
+    assert {"/var/log/auth.log": "1:2:3:0"} == before.positions()
+    assert {"sshd": (5, 1)} == before.totals()
+
+
+def test_notes(ledger, again):
+    """A note is what was noted last."""
+    ledger.set_note("firewall", "iptables")
+    ledger.set_note("firewall", "nftables")
+    ledger.commit()
+
+    assert ("nftables", "") == (again().note("firewall"), again().note("other"))
+
+
+def test_lifted_bans_leave_their_history(ledger):
+    """The end of a ban is remembered for ``bantime.increment``."""
+    ledger.ban([ban(), ban("192.0.2.8")])
+    ledger.unban([ban()])
+
+    assert [ban("192.0.2.8")] == ledger.bans()
+    assert (1, 1000.0) == ledger.past("192.0.2.7", "sshd")
+
+
+def test_an_unban_by_hand_forgives(ledger):
+    """Who is unbanned by hand begins anew."""
+    ledger.ban([ban()])
+    ledger.unban([ban()], forget=True)
+
+    assert ledger.past("192.0.2.7", "sshd") is None
+
+
+def test_history_counts_per_jail_and_over_all(ledger):
+    """Each new ban counts; a prolonged or restored one does not."""
+    ledger.ban([ban(), ban(at=2000.0), ban(jail="vnc", at=1500.0)])
+    ledger.ban([ban(at=2000.0, prolonged=True), ban(at=2000.0, restored=True)])
+
+    assert (2, 2000.0) == ledger.past("192.0.2.7", "sshd")
+    assert (3, 2000.0) == ledger.past("192.0.2.7", None)
+    assert ledger.past("192.0.2.9", None) is None
+
+
+def test_purge(ledger):
+    """Bans that are over, old history and positions of logs long gone are forgotten, standing ones are not."""
+    ledger.ban([ban("192.0.2.1"), ban("192.0.2.2", bantime=FOREVER), ban("192.0.2.3", at=9000.0)])
+    ledger.read_to({"gone": "1", "followed": "2"}, 1000.0)
+    ledger.purge(9500.0, 3600.0, ["followed"])
+
+    assert {"followed": "2"} == ledger.positions()
+    assert ledger.past("192.0.2.1", "sshd") is None
+    assert ledger.past("192.0.2.2", "sshd")
+    assert ledger.past("192.0.2.3", "sshd")
+    assert ["192.0.2.2", "192.0.2.3"] == [each.id for each in ledger.bans()]
+
+
+WRITER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from stockade_agent.ledger import Ledger
+from stockade_agent.model import Ban, target
+ledger = Ledger(sys.argv[2])
+for n in range(100000):
+    id = f"2001:db8::{n:x}"
+    ledger.ban([Ban("sshd", id, target(id), float(n), 600)])
+    ledger.read_to({"log": str(n)}, float(n))
+    ledger.commit()
+    print(n, flush=True)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 17, 150])
+def test_kill_9(path, again, lines):
+    """A killed process loses nothing that it had committed, and leaves a sound file."""
+    command = [sys.executable, "-c", WRITER, str(AGENT), path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        for _ in range(lines):
+            last = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+        rest = writer.stdout.read().split()
+    last = int(rest[-1]) if rest else last
+    ledger = again()
+    count = len(ledger.bans())
+
+    assert () == ledger.warnings
+    assert last + 1 <= count <= last + 2
+    assert {"log": str(count - 1)} == ledger.positions()
+
+
+def test_a_file_that_is_no_ledger_is_set_aside(path, tmp_path, again):
+    """Garbage in place of the ledger is kept, said, and no obstacle."""
+    Path(path).parent.mkdir()
+    Path(path).write_bytes(random.Random(1).randbytes(20_000))
+    ledger = again()
+    ledger.ban([ban()])
+    ledger.commit()
+
+    assert [ban()] == ledger.bans()
+    assert "set aside as" in ledger.warnings[0]
+    assert 20_000 == Path(path + ".corrupt").stat().st_size
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_flipped_bytes(path, again, seed):
+    """Whatever bytes are damaged, the ledger opens, and every ban it gives is one that was made."""
+    made = {f"2001:db8::{n:x}": float(n) for n in range(500)}
+    ledger = Ledger(path)
+    ledger.ban([ban(id_, at=at) for id_, at in made.items()])
+    ledger.close()
+    rand = random.Random(seed)
+    content = bytearray(Path(path).read_bytes())
+    for _ in range(60):
+        content[rand.randrange(len(content))] ^= 1 << rand.randrange(8)
+    Path(path).write_bytes(content)
+    opened = again()
+    opened.ban([ban("192.0.2.99")])
+    opened.commit()
+
+    assert "192.0.2.99" in {each.id for each in opened.bans()}
+
+
+def test_what_a_damaged_file_still_holds_is_taken_over(path, again):
+    """Bans on sound pages survive the damage of another."""
+    ledger = Ledger(path)
+    ledger.ban([ban(f"2001:db8::{n:x}") for n in range(2000)])
+    ledger.close()
+    content = bytearray(Path(path).read_bytes())
+    content[-2 * 4096 : -4096] = b"\xff" * 4096
+    Path(path).write_bytes(content)
+    opened = again()
+
+    assert opened.warnings
+    assert len(opened.bans()) > 100
+
+
+def test_a_ledger_of_a_newer_agent_is_set_aside(path, again):
+    """A downgrade takes over what it understands."""
+    ledger = Ledger(path)
+    ledger.ban([ban()])
+    ledger.close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    opened = again()
+
+    assert "schema 99" in opened.warnings[0]
+    assert [ban()] == opened.bans()
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    """A path that cannot be a file is a LedgerError, in one line."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match="Not a directory|File exists"):
+        Ledger(str(tmp_path / "file" / "ledger.sqlite3"))
+
+
+def test_a_failed_write_leaves_the_ledger_usable(ledger):
+    """An id that sqlite cannot take is an error of that transaction only."""
+    with pytest.raises(LedgerError):
+        ledger.ban([ban("\udcff")])
+    ledger.ban([ban()])
+    ledger.commit()
+
+    assert [ban()] == ledger.bans()
+
+
+def test_in_memory():
+    """``dbfile = :memory:`` keeps nothing on disk."""
+    ledger = Ledger(":memory:")
+    ledger.ban([ban()])
+    ledger.commit()
+
+    assert [ban()] == ledger.bans()
+    ledger.close()

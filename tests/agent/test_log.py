@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""Does the agent's own log say each thing once, and nothing that an attacker wrote as it is?"""
+
+import io
+
+import pytest
+
+from stockade_agent.log import Log
+
+
+def test_priorities_are_those_of_syslog():
+    """journald reads the priority from the start of a line."""
+    stream = io.StringIO()
+    log = Log(stream)
+    log.error("e")
+    log.warning("w")
+    log.notice("n")
+    log.info("i")
+
+    assert "<3>e\n<4>w\n<5>n\n<6>i\n" == stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "level, said", [("CRITICAL", ""), ("WARNING", "w\n"), ("NOTICE", "w\nn\n"), ("odd", "w\nn\n")]
+)
+def test_level(level, said):
+    """What is less important than ``loglevel`` is left out; an odd one is INFO."""
+    stream = io.StringIO()
+    log = Log(stream, level, prefixed=False)
+    log.warning("w")
+    log.notice("n")
+
+    assert said == stream.getvalue()
+
+
+def test_a_problem_is_said_when_it_begins_changes_or_ends():
+    """A problem that stands is not repeated."""
+    stream = io.StringIO()
+    log = Log(stream, prefixed=False)
+    for text in ("", "a", "a", "b", "b", "", ""):
+        log.problem("firewall", text)
+
+    assert "firewall: a\nfirewall: b\nfirewall: well again\n" == stream.getvalue()
+
+
+def test_one_line_is_one_line():
+    """Newlines and control characters of hostile text are written out."""
+    stream = io.StringIO()
+    Log(stream).info("[sshd] Found a\n<0>forged\x1b[2J")
+
+    assert "<6>[sshd] Found a\\n<0>forged\\x1b[2J\n" == stream.getvalue()
+
+
+def test_a_reader_that_is_gone_stops_nothing():
+    """A closed standard error is no reason to end."""
+    stream = io.StringIO()
+    stream.close()
+
+    Log(stream).error("nobody reads this")

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: MIT
+"""A host below a temporary folder: its commands are small scripts, its agent a thread."""
+
+import contextlib
+import getpass
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from stockade.model import File, Host, Manifest
+
+
+UNIT = "stockade-agent.service"
+BUNDLE = "/usr/lib/stockade/stockade-agent.pyz"
+
+# The unit's state is a JSON file; every call is noted in a log.
+SYSTEMCTL = """\
+import json, os, sys
+from pathlib import Path
+state = Path(os.environ["FAKE"], "unit.json")
+unit = json.loads(state.read_text())
+words = [word for word in sys.argv[1:] if not word.startswith("-")]
+with open(os.environ["FAKE"] + "/calls", "a") as calls:
+    calls.write("systemctl " + " ".join(sys.argv[1:]) + "\\n")
+verb = words[0]
+if verb == "show":
+    print(f"Id=stockade-agent.service\\nActiveState={unit['active']}\\n"
+          f"UnitFileState={unit['file']}\\nMainPID={unit['pid']}\\n")
+    print(f"Id=firewalld.service\\nActiveState={unit['firewalld']}")
+elif verb in ("restart", "reload-or-restart"):
+    if unit["refuse"]:
+        unit["refuse"] -= 1
+        unit["active"] = "failed"
+        state.write_text(json.dumps(unit))
+        sys.exit("Job for stockade-agent.service failed.")
+    unit["active"], unit["pid"] = "active", unit["pid"] + 1
+elif verb == "stop":
+    unit["active"] = "inactive"
+elif verb == "enable":
+    unit["file"] = "enabled"
+elif verb == "disable":
+    unit["file"] = "disabled"
+state.write_text(json.dumps(unit))
+"""
+DPKG_QUERY = """\
+import os, sys
+from pathlib import Path
+there = Path(os.environ["FAKE"], "packages").read_text().split()
+for name in sys.argv[4:]:
+    if name in there:
+        print(name, "installed")
+    else:
+        print("dpkg-query: no packages found matching " + name, file=sys.stderr)
+"""
+# Stands for the agent's zipapp: `check DIR` complains of files that hold BROKEN.
+AGENT = b"""\
+import pathlib, sys
+faults = [p for p in pathlib.Path(sys.argv[2]).rglob("*") if p.is_file() and b"BROKEN" in p.read_bytes()]
+for path in faults:
+    print(f"{path}:1: broken")
+sys.exit(bool(faults))
+"""
+
+
+class FakeHost:
+    """A host's root folder, its unit's state, and an agent that answers while it is active."""
+
+    def __init__(self, root):
+        self.root = root
+        self.fake = root / "fake"
+        for folder in ("etc", "run/systemd/system", "run/stockade", "var/lib", "usr/lib", "tmp"):
+            (root / folder).mkdir(parents=True)
+        self.fake.mkdir()
+        (root / "etc/os-release").write_text('ID=debian\nVERSION_ID="12"\n')
+        self.set_unit(active="inactive", file="", pid=0, firewalld="inactive", refuse=0)
+        self.set_packages("nftables", "iptables")
+        self.jails = {"sshd": ("running", "")}
+        self.proved_at = 1.0
+        self.script("systemctl", SYSTEMCTL)
+        self.script("dpkg-query", DPKG_QUERY)
+        for name in ("nft", "iptables"):
+            self.script(name, "")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(root / "run/stockade/agent.sock"))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def script(self, name, text):
+        """Put a command of this host's own on its PATH."""
+        path = self.fake / name
+        path.write_text(f"#!{sys.executable} -IS\n{text}")
+        path.chmod(0o755)
+
+    def set_unit(self, **values):
+        (self.fake / "unit.json").write_text(json.dumps({**self.unit(), **values}))
+
+    def unit(self):
+        path = self.fake / "unit.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def set_packages(self, *names):
+        (self.fake / "packages").write_text(" ".join(names))
+
+    @property
+    def calls(self):
+        path = self.fake / "calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    @property
+    def environment(self):
+        return {"PATH": f"{self.fake}:/usr/bin:/bin", "FAKE": str(self.fake)}
+
+    def path(self, path):
+        return self.root / path.lstrip("/")
+
+    def tree(self):
+        """Path -> content (or link target) and mode of everything that a push may touch."""
+        found = {}
+        for top in ("etc", "usr", "var"):
+            for path in sorted((self.root / top).rglob("*")):
+                name = "/" + str(path.relative_to(self.root))
+                if path.is_symlink():
+                    found[name] = os.readlink(path)
+                elif path.is_file():
+                    found[name] = (path.read_bytes(), path.stat().st_mode & 0o7777)
+        return found
+
+    def _serve(self):
+        while True:
+            try:
+                line, _ = self._listener.accept()
+            except OSError:
+                return
+            with line, contextlib.suppress(OSError):
+                line.recv(4096)
+                if self.unit()["active"] == "active":
+                    line.sendall(json.dumps({"ok": True, "result": self.status()}).encode() + b"\n")
+
+    def status(self):
+        return {
+            "version": "0.1.0",
+            "pid": self.unit()["pid"],
+            "firewall": {"backend": "nftables", "proved_at": self.proved_at, "problem": ""},
+            "jails": [
+                {"name": name, "state": state, "problem": problem}
+                for name, (state, problem) in self.jails.items()
+            ],
+        }
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def fake_host():
+    """A Debian 12 with nftables and no agent yet. Its path is short: it holds a socket."""
+    with tempfile.TemporaryDirectory(prefix="sh-") as folder:
+        host = FakeHost(Path(folder))
+        yield host
+        host.close()
+
+
+def build_manifest(**changes):
+    """Return a small manifest: agent, unit, one jail file."""
+    values = {
+        "host": "web1",
+        "files": (
+            File("/etc/stockade/jail.d/sshd.conf", b"[sshd]\nenabled = true\n"),
+            File(f"/etc/systemd/system/{UNIT}", b"[Service]\nExecStart=/bin/true\n"),
+            File(BUNDLE, AGENT),
+        ),
+        "packages": {"apt": ("nftables",), "dnf": ("nftables",)},
+        "jails": ("sshd",),
+        **changes,
+    }
+    return Manifest(**values)
+
+
+@pytest.fixture
+def manifest():
+    return build_manifest()
+
+
+class Sshd:
+    """A real sshd on loopback, as the user who runs the tests."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.port = _free_port()
+        for name in ("host", "other", "user", "stranger"):
+            keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+            subprocess.run(keygen, check=True)
+        shutil.copy(folder / "user.pub", folder / "authorized")
+        self.settings = {}
+        self._process = None
+
+    def start(self, environment=None, **settings):
+        """Start, or start again with other settings."""
+        self.stop()
+        lines = {
+            "Port": self.port,
+            "ListenAddress": "127.0.0.1",
+            "HostKey": self.folder / "host",
+            "AuthorizedKeysFile": self.folder / "authorized",
+            "PidFile": "none",
+            "StrictModes": "no",
+            "UsePAM": "no",
+            "PasswordAuthentication": "no",
+            "PermitRootLogin": "yes",
+            "PermitUserEnvironment": "no",
+            **settings,
+        }
+        if environment:
+            lines["SetEnv"] = " ".join(f'"{key}={value}"' for key, value in environment.items())
+        config = self.folder / "config"
+        config.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
+        Path("/run/sshd").mkdir(exist_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)], stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            time.sleep(0.02)
+        raise RuntimeError((self.folder / "log").read_text())
+
+    def stop(self):
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait()
+            self._process = None
+
+    def known_line(self, key="host"):
+        kind, blob, *_ = (self.folder / f"{key}.pub").read_text().split()
+        return f"[127.0.0.1]:{self.port} {kind} {blob}\n"
+
+    def host(self, **changes):
+        values = {
+            "name": "web1",
+            "address": "127.0.0.1",
+            "port": self.port,
+            "user": getpass.getuser(),
+            "key_file": str(self.folder / "user"),
+            "connect_timeout": 20.0,
+            **changes,
+        }
+        return Host(**values)
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def sshd(tmp_path):
+    if not Path("/usr/sbin/sshd").exists():
+        pytest.skip("no sshd here: apt-get install openssh-server")
+    server = Sshd(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def known(tmp_path, sshd):
+    """known_hosts with the server's own key in it."""
+    path = tmp_path / "known_hosts"
+    path.write_text(sshd.known_line())
+    return path
