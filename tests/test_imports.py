@@ -42,7 +42,7 @@ AGENT |= {
     "log": BASE | {"plain"},
     "table": BASE | {"plain", "control.protocol"},
     "protected": BASE | {"ignore"},
-    "records": BASE | {"jail", "ledger", "log"},
+    "records": BASE | {"ledger", "log"},
     "inspection": BASE | {"filter", "jail"},
     "enforcement": BASE | {"firewall", "log", "records"},
     "intake": BASE | {"sources"},

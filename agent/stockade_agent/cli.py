@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any, Callable, NoReturn, Optional
 
@@ -54,6 +53,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return FAILED
     except Exception as error:  # noqa: BLE001 - an exit code of 1 would say that the user erred
         if asked.debug or not isinstance(error, StockadeError):
+            import traceback  # noqa: PLC0415 - see _run
+
             traceback.print_exc()
         print(f"stockade-agent: {plain(str(error) or repr(error))}", file=sys.stderr)
         if isinstance(error, ConfigError):
@@ -171,7 +172,8 @@ def _check(asked: argparse.Namespace) -> int:
         for fault in faults:
             print(plain(str(fault)))
     else:
-        print(f"{asked.config}: {len(jails)} jails are fine: {', '.join(jails) or 'none'}")
+        count = "1 jail is" if len(jails) == 1 else f"{len(jails)} jails are"
+        print(f"{asked.config}: {count} fine: {', '.join(jails) or 'none is enabled'}")
     return USAGE if faults else OK
 
 

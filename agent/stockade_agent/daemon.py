@@ -7,14 +7,13 @@ Nothing else in the agent asks the clock.
 from __future__ import annotations
 
 import os
-import platform
 import signal
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Callable, Optional, TextIO
 
-from stockade_agent import __version__, config, inspection
+from stockade_agent import __version__, config, inspection, status
 from stockade_agent.control.protocol import Request
 from stockade_agent.control.server import Peer, Server
 from stockade_agent.errors import ConfigError, ControlError
@@ -68,7 +67,7 @@ class Daemon:
 
     def run(self) -> None:
         """Protect the host until a signal ends it; bans stay in force afterwards."""
-        self._log.info(f"stockade-agent {__version__} on Python {platform.python_version()}")
+        self._log.info(f"stockade-agent {__version__} on Python {status.python()}")
         self._loop.on_signal(signal.SIGTERM, self._end)
         self._loop.on_signal(signal.SIGINT, self._end)
         self._loop.on_signal(signal.SIGHUP, self._hangup)

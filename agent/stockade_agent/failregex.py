@@ -92,7 +92,9 @@ def compile_pattern(
     """Return the compiled regex.
 
     Args:
-        option: ``failregex``, ``prefregex`` or ``ignoreregex``; with ``index`` for errors.
+        text: as written in the configuration.
+        option: ``failregex``, ``prefregex`` or ``ignoreregex``; for errors.
+        index: which of the option's regexes; for errors.
         usedns: with ``no``, ``<HOST>`` is an address only.
         multiline: ``^`` and ``$`` match at every line of a buffer.
 

@@ -111,6 +111,7 @@ class Filter:
         """Yield the failures in a block, in order.
 
         Args:
+            block: of any log that the jail watches.
             now: the present; no failure is later.
             live: the lines are new, not from before the start.
         """
@@ -134,7 +135,9 @@ class Filter:
 
         Args:
             line: without its newline.
+            now: the present.
             at: the line's time where it is known otherwise (journal); the line then has no date.
+            live: as for ``failures``.
         """
         dated = self._lines.date(line, now, at=at, live=live)
         return [] if dated is None else self._judged(*dated, now)

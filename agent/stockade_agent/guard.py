@@ -77,6 +77,8 @@ class Guard:
             said.append("no action of it bans in the firewall")
         if self.spec.ignorecommand:
             said.append("ignorecommand is not run yet")
+        if self.spec.backend_parameters:
+            said.append(f"backend: {', '.join(self.spec.backend_parameters)} is not used yet")
         return "; ".join(said)
 
     def read(self, block: Block, now: float, *, live: bool) -> list[Ban]:

@@ -70,6 +70,8 @@ def of_address(text: str, *, version: int, cidr: Optional[str]) -> Identity:
     What only looks like an address (999.1.1.1) is an id without one.
 
     Args:
+        text: what was captured.
+        version: 4 or 6, by the group.
         cidr: the prefix length beside it.
     """
     if cidr:

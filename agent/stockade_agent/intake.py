@@ -33,14 +33,13 @@ def chosen(spec: JailSpec) -> str:
     """Return where a jail reads from: ``file`` or ``journal``.
 
     With ``backend = auto`` it is the journal when the filter has a journalmatch and none of the
-    log files exists.
+    log files exists, unless ``systemd_if_nologs`` is off. It stays so until the next reload.
     """
     backend = spec.backend.partition("[")[0].strip().lower()
     if backend.startswith("systemd"):
         return JOURNAL
-    if backend == "auto" and spec.filter.journalmatch and not _any_file(spec):
-        return JOURNAL
-    return FILE
+    turns = backend == "auto" and spec.systemd_if_nologs and spec.filter.journalmatch
+    return JOURNAL if turns and not _any_file(spec) else FILE
 
 
 class Intake:

@@ -36,7 +36,7 @@ _NAMES = frozenset({"ban.Time", "ban.Count", "banFactor"})
 class Past(NamedTuple):
     """What is known of an id's earlier bans: how many, and when the last one began."""
 
-    count: int
+    bans: int
     at: float
 
 
@@ -46,8 +46,8 @@ class History(Protocol):
     def past(self, who: str, jail: Optional[str], /) -> Optional[tuple[int, float]]:
         """Return the number of an id's bans in a jail and when the last began.
 
-        For ``jail`` None: in all jails together. None when there were none. It is asked once for each failure of a jail that
-        escalates, so it should be cheap.
+        For ``jail`` None: in all jails together. None when there were none. It is asked once
+        for each failure of a jail that escalates, so it should be cheap.
         """
 
 
@@ -94,8 +94,7 @@ class Jail:
     def add(self, failure: Failure, now: float) -> Optional[Ban]:
         """Count a failure and return the ban that it earns, if any.
 
-        Args:
-            failure: its ``address`` is final: names are resolved, ignored ones gone.
+        Its ``address`` is final: names are resolved, ignored ones gone.
 
         Returns:
             A new ban; or, for an id that is banned already and has again failed maxretry
@@ -112,7 +111,7 @@ class Jail:
             if past is None or failure.at <= past.at:
                 return None
             # Someone who was banned before needs fewer failures: each counts 2, 3, 5, 9, …
-            weight = (1 << min(past.count, MAX_DOUBLINGS)) / 2 + 1
+            weight = (1 << min(past.bans, MAX_DOUBLINGS)) / 2 + 1
             extra = min(weight, self.spec.maxretry) - 1
             if extra <= 0:
                 return None
@@ -219,8 +218,8 @@ class Jail:
             jail = None if self.spec.escalation.overalljails else self.spec.name
             past = self._past(failure.id, jail)
             if past is not None:
-                times_before = past.count
-                bantime = self._bantime.after(past.count, bantime)
+                times_before = past.bans
+                bantime = self._bantime.after(past.bans, bantime)
         ban = Ban(
             jail=self.spec.name,
             id=failure.id,

@@ -133,7 +133,9 @@ class Ledger:
         """Note the intent to ban; a prolonged ban is no new one in an id's history."""
         with self._said():
             for ban in bans:
-                self._run("INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", _row(ban))
+                self._run(
+                    "INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", _row(ban)
+                )
                 if not ban.prolonged and not ban.restored:
                     self._run(
                         "INSERT INTO history VALUES (?, ?, 1, ?, ?) ON CONFLICT (id, jail) DO"
@@ -235,8 +237,12 @@ class Ledger:
                 os.rename(self.path + suffix, aside + suffix)
         try:
             db = _open(self.path)
-            saved = _salvage(aside, db)
         except (sqlite3.Error, OSError) as error:
+            raise LedgerError(f"{self.path}: {error}") from error
+        try:
+            saved = _salvage(aside, db)
+        except sqlite3.Error as error:
+            db.close()
             raise LedgerError(f"{self.path}: {error}") from error
         self.warnings = (
             f"{self.path}: {fault}: set aside as {aside}, {saved} bans could be taken over",
@@ -260,9 +266,7 @@ def _open(path: str) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA journal_size_limit = 4194304")
         db.execute("PRAGMA cache_size = -1000")
-        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+        _examine(db)
         _migrate(db)
     except BaseException:
         db.close()
@@ -270,20 +274,26 @@ def _open(path: str) -> sqlite3.Connection:
     return db
 
 
+def _examine(db: sqlite3.Connection) -> None:
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+
+
 def _migrate(db: sqlite3.Connection) -> None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA:
         raise sqlite3.DatabaseError(f"written by a newer agent (schema {version})")
-    for step in range(version, SCHEMA):
-        try:
+    try:
+        for step in range(version, SCHEMA):
             db.executescript(f"BEGIN IMMEDIATE; {_MIGRATIONS[step]}")
             db.execute(f"PRAGMA user_version = {step + 1}")
             db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            # Tables of ours in a file that says it has none, or the other way round.
-            if "already exists" in str(error) or "no such" in str(error):
-                raise sqlite3.DatabaseError(str(error)) from error
-            raise
+    except sqlite3.OperationalError as error:
+        # Tables of ours in a file that says it has none, or the other way round.
+        if "already exists" in str(error) or "no such" in str(error):
+            raise sqlite3.DatabaseError(str(error)) from error
+        raise
     for table, columns in _COLUMNS.items():
         found = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
         if found != list(columns):

@@ -99,7 +99,10 @@ class Lines:
         """Return a line with its time, or None if it is too old.
 
         Args:
+            text: without its newline.
+            now: the present.
             at: the time where it is known without reading it.
+            live: the line is new, not from before the start.
         """
         if at is not None:
             parts = Line("", "", text)

@@ -8,7 +8,6 @@ present time as a value.
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Callable
@@ -216,7 +215,7 @@ class Pipe:
             faults.append(f"ledger: {self.records.problem}")
         return AgentStatus(
             version=__version__,
-            python=platform.python_version(),
+            python=status.python(),
             pid=os.getpid(),
             started_at=self._started_at,
             now=now,

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Callable, Optional
 
 from stockade_agent.errors import LedgerError
-from stockade_agent.jail import Past
 from stockade_agent.ledger import Ledger
 from stockade_agent.log import Log
 from stockade_agent.model import Ban
@@ -62,14 +61,13 @@ class Records:
             self._failed(error)
             return []
 
-    def past(self, id: str, jail: Optional[str]) -> Optional[Past]:  # noqa: A002
-        """Return the earlier bans of an id; none while nobody can tell."""
+    def past(self, id: str, jail: Optional[str]) -> Optional[tuple[int, float]]:  # noqa: A002
+        """Return number and last time of an id's earlier bans; None while nobody can tell."""
         try:
-            found = self._ledger.past(id, jail)
+            return self._ledger.past(id, jail)
         except LedgerError as error:
             self._failed(error)
             return None
-        return Past(*found) if found is not None else None
 
     def intend(self, bans: Collection[Ban]) -> None:
         """Note bans before the firewall is told of them."""
@@ -114,27 +112,34 @@ class Records:
         """
         try:
             ledger = self._open()
-            stale = {(ban.jail, ban.id): ban for ban in ledger.bans() if ban.jail in jails}
-            # What the ledger knows already is no further ban in the id's history.
-            ledger.ban(
-                replace(ban, restored=True) if stale.pop((ban.jail, ban.id), None) else ban
-                for ban in bans
-            )
-            ledger.unban(stale.values())
-            ledger.read_to(self.positions, now)
-            ledger.count(self.totals)
-            ledger.set_note(_BACKEND, self.backend)
-            ledger.commit()
         except LedgerError as error:
             self._failed(error)
             return False
         old, self._ledger = self._ledger, ledger
         self._shut(old)
+        try:
+            self._rewrite(now, jails, bans)
+        except LedgerError as error:
+            self._failed(error)
+            return False
         self._moved.clear()
         self._counted.clear()
         self.problem = ""
         self._log.problem("ledger", "")
         return True
+
+    def _rewrite(self, now: float, jails: Collection[str], bans: Iterable[Ban]) -> None:
+        stale = {(ban.jail, ban.id): ban for ban in self._ledger.bans() if ban.jail in jails}
+        # What the ledger knows already is no further ban in the id's history.
+        self._ledger.ban(
+            replace(ban, restored=True) if stale.pop((ban.jail, ban.id), None) else ban
+            for ban in bans
+        )
+        self._ledger.unban(stale.values())
+        self._ledger.read_to(self.positions, now)
+        self._ledger.count(self.totals)
+        self._ledger.set_note(_BACKEND, self.backend)
+        self._ledger.commit()
 
     def purge(self, now: float, age: float, logs: Collection[str]) -> None:
         """Forget what is long over; see ``Ledger.purge``."""

@@ -50,8 +50,10 @@ class Sessions:
         """Add a matched line to its session and return what it means there.
 
         Args:
+            key: what ``<F-MLFID>`` captured.
             groups: the line's own; changed and kept.
             lines: its text, for ``matches``.
+            now: when sessions grow old.
         """
         gained = bool(groups.get("mlfgained"))
         harmless = gained or bool(groups.get("nofail"))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 
 from stockade_agent.control.protocol import BanStatus, FirewallStatus, JailStatus
@@ -19,11 +20,7 @@ from stockade_agent.protected import Protected
 def of_jail(
     guard: Guard, intake: Intake, enforcement: Enforcement, totals: tuple[int, int]
 ) -> JailStatus:
-    """Return how a jail is.
-
-    Args:
-        totals: failures and bans since the ledger began.
-    """
+    """Return how a jail is; ``totals`` are its failures and bans since the ledger began."""
     spec, logs = guard.spec, intake.logs(guard.name)
     state = "failed" if guard.failed else "running" if logs else "waiting"
     problems = (guard.problem, intake.problem(guard.name))
@@ -93,6 +90,11 @@ def ports(shield: Shield) -> str:
         return "all"
     text = ",".join(str(a) if a == b else f"{a}:{b}" for a, b in shield.ports)
     return text if shield.protocols == ("tcp",) else f"{text}/{','.join(shield.protocols)}"
+
+
+def python() -> str:
+    """Return the version of Python that serves us."""
+    return ".".join(str(part) for part in sys.version_info[:3])
 
 
 def rss_bytes() -> int:

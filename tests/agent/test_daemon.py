@@ -391,9 +391,7 @@ def test_a_ledger_that_cannot_be_written(host):
 
 def test_hostile_lines_do_not_reach_the_log_raw(host):
     """What an attacker writes is escaped wherever the agent repeats it."""
-    host.configure(
-        "failregex = ^.* sshd\\[\\d+\\]: user <F-ID>.*</F-ID> failed$\nmaxretry = 1\n"
-    )
+    host.configure("failregex = ^.* sshd\\[\\d+\\]: user <F-ID>.*</F-ID> failed$\nmaxretry = 1\n")
     host.start()
     stamp = datetime.now().strftime("%b %d %H:%M:%S")  # noqa: DTZ005
     with (host.folder / "auth.log").open("a") as log:
@@ -424,7 +422,7 @@ def test_stopping_is_orderly(host):
     """The agent ends with success, takes its socket with it, and leaves the bans."""
     host.start()
     host.fail("192.0.2.7")
-    host.until(lambda: host.banned())
+    host.until(host.banned)
 
     assert 0 == host.end()
     assert not Path(host.socket).exists()

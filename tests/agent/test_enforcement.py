@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Is every ban in the ledger before it is in the kernel, and in the kernel before it is called so?"""
+"""Is a ban in the ledger before it is in the kernel, and there before it is called enforced?"""
 
 import io
 
@@ -24,7 +24,10 @@ def ban(id_, jail="sshd"):
 class Scene:
     """An enforcement, its firewall, its ledger and its log."""
 
+    made = []  # noqa: RUF012 - closed after each test
+
     def __init__(self, firewall=None):
+        self.made.append(self)
         self.said = io.StringIO()
         log = Log(self.said)
         self.records = Records(":memory:", log)
@@ -51,6 +54,13 @@ class Scene:
 
     def held(self):
         return {jail: {str(t) for t in held} for jail, held in self.firewall.banned().items()}
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    while Scene.made:
+        Scene.made.pop().records.close(NOW)
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_history_counts_per_jail_and_over_all(ledger):
 
 
 def test_purge(ledger):
-    """Bans that are over, old history and positions of logs long gone are forgotten, standing ones are not."""
+    """What is long over, and positions of logs long gone, are forgotten; what stands is not."""
     ledger.ban([ban("192.0.2.1"), ban("192.0.2.2", bantime=FOREVER), ban("192.0.2.3", at=9000.0)])
     ledger.read_to({"gone": "1", "followed": "2"}, 1000.0)
     ledger.purge(9500.0, 3600.0, ["followed"])
@@ -244,7 +244,7 @@ def test_a_ledger_of_a_newer_agent_is_set_aside(path, again):
 def test_a_place_that_cannot_be_written(tmp_path):
     """A path that cannot be a file is a LedgerError, in one line."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(LedgerError, match="Not a directory|File exists"):
+    with pytest.raises(LedgerError, match=r"Not a directory|File exists"):
         Ledger(str(tmp_path / "file" / "ledger.sqlite3"))
 
 

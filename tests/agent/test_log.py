@@ -9,7 +9,7 @@ from stockade_agent.log import Log
 
 
 def test_priorities_are_those_of_syslog():
-    """journald reads the priority from the start of a line."""
+    """The priority stands at the start of a line, where journald reads it."""
     stream = io.StringIO()
     log = Log(stream)
     log.error("e")

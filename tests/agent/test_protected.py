@@ -40,7 +40,7 @@ def test_controllers_file(tmp_path):
     """One address a line, comments and nonsense aside; no file is no controller."""
     path = tmp_path / "controllers"
     assert frozenset() == controllers(str(path))
-    path.write_text("# pushed\n192.0.2.7  # yesterday\n\n::ffff:192.0.2.8\nnonsense\n2001:db8::/64\n")
+    path.write_text("# pushed\n192.0.2.7  # yesterday\n\n::ffff:192.0.2.8\nno\n2001:db8::/64\n")
 
     assert {target("192.0.2.7"), target("192.0.2.8"), target("2001:db8::/64")} == controllers(
         str(path)

@@ -54,7 +54,7 @@ def test_answers_age(resolver, asked):
 def test_a_slow_name_server_is_waited_for_by_nobody(asked):
     """While lookups hang the caller goes on, and one name is asked for once."""
     release = threading.Event()
-    resolver = Resolver(lambda name: release.wait(10) and asked.append(name) or ())
+    resolver = Resolver(lambda name: (release.wait(10) and asked.append(name)) or ())
     for _ in range(100):
         assert resolver.addresses("slow.example", NOW) is None
     release.set()

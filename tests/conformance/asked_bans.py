@@ -44,13 +44,13 @@ class Parts:
             Jail.setBanTimeExtra(self, option, value)
         self.banned = []
 
-    def isAlive(self):
+    def isAlive(self):  # noqa: N802 - fail2ban's name
         return True
 
-    def getBanTimeExtra(self, option=None):
+    def getBanTimeExtra(self, option=None):  # noqa: N802
         return Jail.getBanTimeExtra(self, option)
 
-    def performBan(self, who):
+    def performBan(self, who):  # noqa: N802
         try:
             ticket = self.failManager.toBan(who)
         except FailManagerEmpty:
@@ -64,7 +64,9 @@ class Parts:
         else:
             return
         taken = ticket.getBanTime(self.getBanTime())
-        self.banned.append([str(ticket.getID()), ticket.getTime(), int(taken), ticket.getBanCount()])
+        self.banned.append(
+            [str(ticket.getID()), ticket.getTime(), int(taken), ticket.getBanCount()]
+        )
 
     def event(self, now, at, who):
         MyTime.setTime(now)

@@ -52,7 +52,7 @@ def answer(case):
         found = detector(case["pattern"], case["zone"])
         return [date(found, line) for line in case["lines"]]
     except (TypeError, ValueError, re.error) as error:
-        return "error: %s" % error
+        return f"error: {error}"
 
 
 for request in sys.stdin:

@@ -20,7 +20,7 @@ logging.disable(logging.CRITICAL)
 
 def address(name):
     """Stand in for the name server: every name has an address that is computed from it."""
-    return {IPAddr("198.51.100.%d" % (sum(name.encode()) % 256))}
+    return {IPAddr(f"198.51.100.{sum(name.encode()) % 256}")}
 
 
 DNSUtils.dnsToIp = staticmethod(address)
@@ -51,7 +51,7 @@ def made(case):
 def judged(found, line):
     try:
         failures = found.processLine(line)
-    except Exception:  # what a server would log as "failed to process line"
+    except Exception:  # noqa: BLE001 - what a server would log as "failed to process line"
         return []
     said = []
     for _, who, at, data in failures:

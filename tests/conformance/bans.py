@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Our jail beside fail2ban's: who is banned by the same failures, for how long, and freed when.
 
-    python -m conformance.bans [VERSION | DIR ...]
+python -m conformance.bans [VERSION | DIR ...]
 """
 
 import json
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from conformance.fetch import SUITES, fetch
 from conformance.oracle import python
 from stockade_agent.jail import Jail
 from stockade_agent.model import Escalation, Failure, FilterSpec, JailSpec
@@ -29,7 +30,10 @@ def case(seed: int) -> dict[str, Any]:
         extra["increment"] = "true"
         for option, values in (
             ("factor", ("1", "2", "0.5", "3.0/2")),
-            ("formula", ("ban.Time * (1 << ban.Count)", "ban.Time * math.exp(ban.Count * banFactor)")),
+            (
+                "formula",
+                ("ban.Time * (1 << ban.Count)", "ban.Time * math.exp(ban.Count * banFactor)"),
+            ),
             ("multipliers", ("1 2 4 8", "1 5 30 60 300")),
             ("maxtime", ("1h", "1d")),
             ("rndtime", ("10m",)),
@@ -128,8 +132,6 @@ def differences(root: Path, seeds: Sequence[int]) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    from conformance.fetch import SUITES, fetch
-
     failed, count = 0, 1000
     for argument in arguments or list(SUITES):
         root = Path(argument) if Path(argument).is_dir() else fetch(argument)

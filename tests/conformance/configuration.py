@@ -1,24 +1,37 @@
 # SPDX-License-Identifier: MIT
-"""Do we read a configuration as fail2ban does?"""
+"""Our reading of a configuration beside fail2ban's: the stock tree, and random ones on top of it.
 
+    python -m conformance.configuration [VERSION | DIR ...]
+
+Each is read by ``fail2ban-client -d`` and by us; every option of every jail, filter and action
+must be the same, and what one refuses the other must refuse.
+"""
+
+import os
+import sys
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from conformance import oracle, stream, trees
 
 
-def compare(package, version, directory):
+TREES = 500
+
+
+def compare(root: Path, directory: Path) -> list[str]:
     """Return one line for each difference between fail2ban's reading and ours."""
-    mine, wrong = stream.ours(directory, version)
-    commands, complaint = oracle.dump(package, directory)
+    mine, wrong = stream.ours(directory, oracle.version(root))
+    commands, complaint = oracle.dump(root, directory)
     if commands is None and not wrong:
-        return [f"fail2ban refuses it: {complaint.strip()[-300:]}"]
+        return [f"only fail2ban refuses it: {complaint.strip()[-300:]}"]
     if commands is None:
         # It gives up on all for the sake of one: without those that we refuse it must not.
         _disable(directory, wrong)
-        commands, complaint = oracle.dump(package, directory)
+        commands, complaint = oracle.dump(root, directory)
         if commands is None:
-            return [f"only fail2ban refuses more than {sorted(wrong)}: {complaint.strip()[-300:]}"]
+            return [f"fail2ban refuses more than {sorted(wrong)}: {complaint.strip()[-300:]}"]
         wrong = {}
     expected, refused = stream.theirs(commands)
     if set(refused) != set(wrong):
@@ -26,29 +39,59 @@ def compare(package, version, directory):
     return stream.differences(expected, mine)
 
 
-def _disable(directory, jails):
+def _disable(directory: Path, jails: Iterable[str]) -> None:
     text = "".join(f"[{name}]\nenabled = false\n" for name in jails)
-    (Path(directory) / "jail.d" / "zzz-off.local").write_text(text)
+    (directory / "jail.d" / "zzz-off.local").write_text(text)
 
 
-def stock(package, version):
-    """Return the differences in the tree as it is shipped."""
-    return compare(package, version, Path(package) / "etc/fail2ban")
+def as_shipped(root: Path) -> list[str]:
+    """Return the differences in the stock tree."""
+    return compare(root, oracle.stock(root))
 
 
-def every_jail(package, version):
+def every_jail(root: Path) -> list[str]:
     """Return the differences in the stock tree with all its jails enabled."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
-        trees.link(Path(package) / "etc/fail2ban", directory)
-        jails = trees.stock_jails(Path(package) / "etc/fail2ban")
+        trees.link(oracle.stock(root), directory)
+        jails = trees.stock_jails(oracle.stock(root))
         text = "".join(f"[{name}]\nenabled = true\n" for name in jails)
         (directory / "jail.local").write_text(text)
-        return compare(package, version, directory)
+        return compare(root, directory)
 
 
-def random_tree(package, version, seed):
+def random_tree(root: Path, seed: int) -> list[str]:
     """Return the differences in the random tree of that seed."""
     with tempfile.TemporaryDirectory() as folder:
-        directory = trees.grow(seed, Path(package) / "etc/fail2ban", Path(folder))
-        return compare(package, version, directory)
+        return compare(root, trees.grow(seed, oracle.stock(root), Path(folder)))
+
+
+def differences(root: Path, seeds: Sequence[int]) -> Iterator[str]:
+    """Yield a line for each tree that is not read alike."""
+    for name, found in (("stock", as_shipped(root)), ("all jails", every_jail(root))):
+        if found:
+            yield f"{name}: {found[0]}"
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found_in = pool.map(lambda seed: random_tree(root, seed), seeds)
+        for seed, found in zip(seeds, found_in, strict=True):
+            if found:
+                yield f"tree {seed}: {found[0]}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compare with each fail2ban named, and say how many trees are read alike."""
+    from conformance.fetch import SUITES, fetch  # noqa: PLC0415  # only a run by hand fetches
+
+    failed = 0
+    for argument in arguments or list(SUITES):
+        root = Path(argument) if Path(argument).is_dir() else fetch(argument)
+        found = list(differences(root, range(TREES)))
+        print("\n".join(found[:40]))
+        total = TREES + 2
+        print(f"configuration {argument}: {total - len(found)}/{total}")
+        failed += bool(found)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -14,11 +14,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from conformance.fetch import SUITES, fetch
 from conformance.oracle import python
+from conformance.zone import zone
 from stockade_agent.dates import DateDetector, years
 from stockade_agent.errors import RegexError
 
@@ -151,17 +153,19 @@ def text(rng: random.Random, when: datetime, form: str) -> str:
     tai = f"{(1 << 62) + int(when.timestamp()):x}"[7:]
     form = form.replace("%x{tai}", tai).replace("%s", str(int(when.timestamp())))
     if "%f" in form:
-        form = form.replace("%f", f"{rng.randrange(10 ** 6):06d}"[: rng.choice((3, 6))])
+        form = form.replace("%f", f"{rng.randrange(10**6):06d}"[: rng.choice((3, 6))])
     written = when.strftime(form)
     if rng.random() < 0.03:
         written = written.replace("0", rng.choice("9 x"), 1)
-    return rng.choice((written, written, written, written.upper())) if rng.random() < 0.1 else written
+    return (
+        rng.choice((written, written, written, written.upper())) if rng.random() < 0.1 else written
+    )
 
 
 def case(seed: int) -> dict[str, Any]:
     """Return one random case."""
     rng = random.Random(seed)
-    start = datetime(2024, 5, 1, tzinfo=timezone.utc) + timedelta(minutes=rng.randrange(525600))
+    start = datetime(2024, 5, 1, tzinfo=UTC) + timedelta(minutes=rng.randrange(525600))
     now = start + timedelta(seconds=rng.choice((0, 30, 86400, -86400, 40 * 86400, -7200)))
     main = rng.choice(FORMATS)
     pattern = None if rng.random() < 0.5 else rng.choice(PATTERNS)
@@ -200,17 +204,22 @@ def ours(asked: dict[str, Any], exact_years: str) -> Any:
     return [one and list(one) for one in found]
 
 
+def known(root: Path, asked: dict[str, Any]) -> bool:
+    """Whether a case meets a difference between fail2ban's releases; the newest one holds."""
+    return root.name == "1.0.2" and "({EPOCH})" in (asked["pattern"] or "")
+
+
 def differences(root: Path, seeds: Sequence[int]) -> Iterator[str]:
     """Yield each case in which our detector and that of an unpacked fail2ban differ."""
     package = root / "usr/lib/python3/dist-packages"
-    for zone in ZONES:
+    for name in ZONES:
         cases = [case(seed) for seed in seeds]
         done = subprocess.run(
             (python(), str(Path(__file__).with_name("asked_dates.py"))),
             input="".join(json.dumps(one) + "\n" for one in cases),
             env={
                 **os.environ,
-                "TZ": zone,
+                "TZ": name,
                 "PYTHONPATH": str(package if package.is_dir() else root),
                 "PYTHONWARNINGS": "ignore",
             },
@@ -219,22 +228,21 @@ def differences(root: Path, seeds: Sequence[int]) -> Iterator[str]:
             check=True,
             timeout=600,
         )
-        os.environ["TZ"] = zone
-        time.tzset()
-        exact_years = years(time.time())
-        for seed, asked, line in zip(seeds, cases, done.stdout.splitlines(), strict=True):
-            theirs, got = json.loads(line), ours(asked, exact_years)
-            if isinstance(theirs, str) or isinstance(got, str):
-                if type(theirs) is not type(got):
-                    yield f"seed {seed} {asked['pattern']!r}: fail2ban {theirs}, we {got}"
-                continue
-            for text_, theirs_, got_ in zip(asked["lines"], theirs, got, strict=True):
-                if theirs_ != got_ and not _near(theirs_, got_):
-                    yield (
-                        f"seed {seed} {asked['pattern']!r} zone {asked['zone']} now {asked['now']}"
-                        f" {zone}: {text_!r}: fail2ban {theirs_}, we {got_}"
-                    )
-                    break
+        with zone(name):
+            exact_years = years(time.time())
+            for seed, asked, line in zip(seeds, cases, done.stdout.splitlines(), strict=True):
+                fault = _difference(asked, json.loads(line), ours(asked, exact_years))
+                if fault and not known(root, asked):
+                    yield f"seed {seed} {asked['pattern']!r} in {name}: {fault}"
+
+
+def _difference(asked: dict[str, Any], theirs: Any, got: Any) -> str:
+    if isinstance(theirs, str) or isinstance(got, str):
+        return "" if type(theirs) is type(got) else f"fail2ban {theirs}, we {got}"
+    for line, one, other in zip(asked["lines"], theirs, got, strict=True):
+        if one != other and not _near(one, other):
+            return f"zone {asked['zone']} now {asked['now']}: {line!r}: fail2ban {one}, we {other}"
+    return ""
 
 
 def _near(theirs: Any, got: Any) -> bool:
@@ -245,8 +253,6 @@ def _near(theirs: Any, got: Any) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    from conformance.fetch import SUITES, fetch
-
     failed = 0
     count = 1000
     for argument in arguments or list(SUITES):

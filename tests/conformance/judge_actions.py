@@ -12,7 +12,9 @@ import json
 import logging
 import os
 import sys
+from pathlib import Path
 
+import stubs
 from fail2ban.client.jailreader import JailReader
 from fail2ban.server.actions import Actions
 from fail2ban.server.ipdns import DNSUtils
@@ -83,7 +85,7 @@ class Course:
         ticket = BanTicket(data["id"], data["time"], data["matches"], data=data["data"])
         ticket.setAttempt(data["failures"])
         ticket.setBanTime(data["bantime"])
-        ticket.setBanCount(data["count"])
+        ticket.setBanCount(data["count"] - 1)  # the ban itself is counted when it is made
         ticket.restored = data["restored"]
         return ticket
 
@@ -129,39 +131,28 @@ def main():
     asked = json.load(sys.stdin)
     os.umask(0o077)
     DNSUtils.ipToName = staticmethod(lambda ip: f"host-of-{ip}")
+    DNSUtils.getHostname = staticmethod(lambda fqdn=True: "host.example.com" if fqdn else "host")
     errors = Errors()
     logger = logging.getLogger("fail2ban")
     logger.addHandler(errors)
     logger.setLevel(logging.ERROR)
     logger.propagate = False
     answers = []
+    folder = Path(os.environ["STUB_LOG"]).parent
     for asked_course in asked["courses"]:
-        course = Course(asked["config"], asked_course["jail"], asked["now"])
+        stubs.clean(folder)
+        course = Course(asked["config"], asked_course["jail"], asked_course["now"])
         steps = []
         for step in asked_course["steps"]:
             if step[0] == "fail":
-                with open(os.environ["STUB_FAIL"], "w") as file:
-                    file.write(step[1])
+                (folder / "fail").write_text(step[1])
                 continue
             errors.lines.clear()
             course.step(*step)
-            steps.append({"calls": recorded(), "errors": list(errors.lines)})
-        for leftover in (os.environ["STUB_FAIL"],):
-            if os.path.exists(leftover):
-                os.unlink(leftover)
+            seen = {"calls": stubs.recorded(folder), "files": stubs.files(folder)}
+            steps.append({**seen, "errors": list(errors.lines)})
         answers.append(steps)
     json.dump(answers, sys.stdout)
-
-
-def recorded():
-    """Return the calls that the stubs wrote down since the last time, and forget them."""
-    path = os.environ["STUB_LOG"]
-    if not os.path.exists(path):
-        return []
-    with open(path, errors="surrogateescape") as file:
-        text = file.read()
-    os.unlink(path)
-    return text.split("\x01\n")[:-1]
 
 
 if __name__ == "__main__":

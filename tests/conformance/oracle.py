@@ -3,6 +3,7 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,16 +17,31 @@ def python() -> str:
     return shutil.which("python3.11") or "python3.11"
 
 
-def dump(package, directory):
+def stock(root):
+    """Return the stock configuration of an unpacked package or of a git checkout."""
+    package = Path(root) / "etc/fail2ban"
+    return package if package.is_dir() else Path(root) / "config"
+
+
+def version(root):
+    """Return the release that it is."""
+    text = next(Path(root).glob("**/fail2ban/version.py")).read_text()
+    return re.search(r'^version = "(.+)"', text, re.MULTILINE).group(1)
+
+
+def dump(root, directory):
     """Return the commands that ``fail2ban-client -d`` prints, and its complaints.
 
     None stands for the commands where it gives up on the whole configuration.
     """
+    root = Path(root)
+    package = (root / "usr/bin").is_dir()
+    client = root / ("usr/bin" if package else "bin") / "fail2ban-client"
     done = subprocess.run(
-        (python(), Path(package) / "usr/bin/fail2ban-client", "-c", str(directory), "-d"),
+        (python(), client, "-c", str(directory), "-d"),
         env={
             **os.environ,
-            "PYTHONPATH": f"{package}/usr/lib/python3/dist-packages",
+            "PYTHONPATH": str(root / "usr/lib/python3/dist-packages" if package else root),
             "PYTHONWARNINGS": "ignore",
         },
         capture_output=True,

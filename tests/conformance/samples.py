@@ -8,7 +8,6 @@ fail2ban's developers' guide; the files come from its package and are never copi
 """
 
 import json
-import os
 import re
 import sys
 import time
@@ -18,6 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from conformance.fetch import SUITES, fetch
+from conformance.zone import zone
 from stockade_agent.config import filter_spec
 from stockade_agent.errors import StockadeError
 from stockade_agent.filter import Filter, Found
@@ -130,8 +131,8 @@ class Log:
                 elif directive[1] == "filterOptions":
                     self._choose(value if isinstance(value, list) else [value])
                 else:
-                    number, line = next(lines)
-                    self._judge(line, value, f"{path}:{number}")
+                    place, judged = next(lines)
+                    self._judge(judged, value, f"{path}:{place}")
         return self.tally
 
     def _choose(self, variants: Sequence[dict[str, Any]]) -> None:
@@ -203,7 +204,7 @@ def _fault(found: list[Found], expected: dict[str, Any]) -> str:
             return f"{key} is {_value(one, key)!r}, not {value!r}"
     if expected.get("time") is not None:
         form = "%Y-%m-%dT%H:%M:%S" + (".%f" if "." in expected["time"] else "")
-        when = datetime.strptime(expected["time"], form).timestamp()
+        when = datetime.strptime(expected["time"], form).timestamp()  # noqa: DTZ007 - it is local
         if one.at != when:
             return f"time is {one.at}, not {when}"
     return ""
@@ -228,20 +229,22 @@ def _equal(got: Any, wanted: Any) -> bool:
 
 def judge(root: Path) -> Tally:
     """Return what came of all samples of an unpacked fail2ban."""
-    os.environ["TZ"] = ZONE
-    time.tzset()
     tree, total = Tree(root), Tally()
-    for name, base in tree.filters():
-        try:
-            total.add(Log(tree, name, base).read())
-        except StockadeError as error:
-            total.add(Tally(wrong={name: [f"{name}: {error}"]}))
+    with zone(ZONE):
+        for name, base in tree.filters():
+            total.add(read(tree, name, base))
     return total
 
 
-def main(arguments: Sequence[str]) -> int:
-    from conformance.fetch import SUITES, fetch
+def read(tree: Tree, name: str, base: Path) -> Tally:
+    """Return what came of one filter's samples."""
+    try:
+        return Log(tree, name, base).read()
+    except StockadeError as error:
+        return Tally(wrong={name: [f"{name}: {error}"]})
 
+
+def main(arguments: Sequence[str]) -> int:
     failed = 0
     for argument in arguments or list(SUITES):
         root = Path(argument) if Path(argument).is_dir() else fetch(argument)

@@ -6,10 +6,12 @@ parameters of actions do not matter in theirs.
 """
 
 import glob
+import re
 import shlex
 
 from stockade_agent.config.actions import COMMANDS
 from stockade_agent.config.jails import OPTIONS, Jail
+from stockade_agent.config.lints import unused
 from stockade_agent.config.reading import jail_tree
 from stockade_agent.config.tree import Library
 from stockade_agent.config.values import boolean, words
@@ -41,7 +43,7 @@ def theirs(commands):
         elif command == "multi-set" and rest[1] == "action":
             jails[rest[0]]["actions"][rest[2]] = {k: str(v) for k, v in rest[3]}
         elif command == "multi-set":
-            jails[rest[0]][LISTS[rest[1]]] = rest[2]
+            jails[rest[0]].setdefault(LISTS[rest[1]], []).extend(rest[2])
         elif command == "set" and rest[0] in jails:
             _set(jails[rest[0]], *rest[1:])
     return jails, wrong
@@ -72,11 +74,27 @@ def ours(directory, version):
     jails, wrong = {}, {}
     for name in tree.sections:
         jail = Jail(library, tree, name)
+        jail.faults += unused(jail)
         if jail.faults:
             wrong[name] = [str(fault.error(name)) for fault in jail.faults]
         elif jail.enabled:
             jails[name] = _jail(jail)
+            if _release(version) >= (1, 1, 1):
+                _turn_to_journal(jail, jails[name])
     return jails, wrong
+
+
+def _release(version):
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+def _turn_to_journal(jail, told):
+    """Decide for the journal as fail2ban does since 1.1.1; our daemon decides when it runs."""
+    switch = jail.options.get("systemd_if_nologs")
+    allowed = switch is None or boolean(switch.text)
+    nothing_found = "logpath" in jail.options and "logpath" not in told
+    if told["backend"].startswith("auto") and allowed and nothing_found:
+        told["backend"] = "systemd" if "journalmatch" in jail.options else told["backend"]
 
 
 def _jail(jail):
@@ -133,9 +151,11 @@ def differences(expected, actual):
             lines.append(f"{name}: only {'theirs' if name in expected else 'ours'}")
             continue
         mine, other = actual[name], expected[name]
-        for option in sorted({*mine, *other} - NEWER - {"actions"}):
-            if mine.get(option) != other.get(option):
-                lines.append(f"{name} {option}: {other.get(option)!r} != {mine.get(option)!r}")
+        lines += [
+            f"{name} {option}: {other.get(option)!r} != {mine.get(option)!r}"
+            for option in sorted({*mine, *other} - NEWER - {"actions"})
+            if mine.get(option) != other.get(option)
+        ]
         if list(mine["actions"]) != list(other["actions"]):
             lines.append(f"{name}: actions {list(other['actions'])} != {list(mine['actions'])}")
             continue

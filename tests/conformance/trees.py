@@ -22,6 +22,9 @@ REGEXES = (
     r"^<extra/tail> <HOST>",
     r"[<name>] <HOST>",
     r"^<pre><HOST><known/post>",
+    r"^<WORDS> <Definition/post> <default/mode> <HOST>",
+    r"%(extra/tail)s <nobody/knows> <HOST>",
+    r"^<known/kind><KNOWN/words>- <HOST>",
 )
 # Nor are percent signs fit for known/ in a datepattern.
 DATES = (
@@ -168,8 +171,14 @@ class Grower:
 
     def _filter(self, name):
         self.filters.append(name)
+        suffix = ".local" if self._maybe(0.1) else ".conf"
         before = self._some(["common.conf", "apache-common.conf", "own0.conf", "none.conf"], 0.5)
+        if (name, suffix) == ("own0", ".local"):
+            # fail2ban would include it in itself without end.
+            before = [file for file in before if file != "own0.conf"]
         sections = [("INCLUDES", [("before", "\n".join(before))])] if before else []
+        if sections and self._maybe(0.3):
+            sections[0][1].append(("after", f"{name}.d/after.conf\n./common.local"))
         if self._maybe(0.4):
             sections += [("DEFAULT", [("_daemon", "dd"), ("mode", "normal"), ("glob", "g<name>")])]
         prefix = [] if "common.conf" in before else [("__prefix_line", r"<_daemon>\S+ ")]
@@ -202,11 +211,29 @@ class Grower:
             ("extra", [("tail", self._one(["t", "<words>", "%(_daemon)s-%%"])), ("_daemon", "x")]),
         ]
         if self._maybe(0.5):
-            init = [("maxlines", "3"), ("kind", self._one(WORDS)), ("post", "i"), ("words", "ww")]
-            sections.append(("Init", self._some(init, 0.5)))
-        self._write(f"filter.d/{name}.conf", sections)
+            init = [
+                ("maxlines", "3"),
+                ("kind", self._one(WORDS)),
+                ("post", self._one(["i", "%(kind)s", "<words>"])),
+                ("words", "ww"),
+                ("failregex", "^init <HOST> %(mode)s"),
+            ]
+            sections.append(("Init", self._some(init, 0.4)))
+        if self._maybe(0.1):
+            sections.append(("Definition?x=1", [("words", "conditional")]))
+        self._write(f"filter.d/{name}{suffix}", sections)
+        if self._maybe(0.3):
+            self._folder(name)
         if self._maybe(0.4):
             self._filter_local(name)
+
+    def _folder(self, name):
+        """Write the files of a folder beside the filter's own."""
+        (self.directory / f"filter.d/{name}.d").mkdir()
+        for file in self._some(["10.conf", "after.conf", "20.local", ".hidden.conf"], 0.6):
+            options = [("words", file[:2]), ("post", "%(known/post)s+"), ("kind", "f")]
+            sections = [("Definition", self._some(options, 0.5)), ("extra", [("tail", file)])]
+            self._write(f"filter.d/{name}.d/{file}", sections)
 
     def _filter_local(self, name):
         options = [
@@ -320,7 +347,17 @@ class Grower:
         options = [
             *self._defaults(),
             ("mode", self._one(MODES)),
-            ("failregex", self._one(["%(known/failregex)s\n^own <HOST> 50%% $", "^only <HOST>"])),
+            (
+                "failregex",
+                self._one(
+                    [
+                        "%(known/failregex)s\n^own <HOST> 50%% $",
+                        "^only <HOST>",
+                        "^%(known/_daemon)s <_daemon> <HOST>",
+                        "%(known/words)s <HOST>\n%(known/failregex)s",
+                    ]
+                ),
+            ),
             ("ignoreregex", "%(known/ignoreregex)s\nx"),
             ("datepattern", self._one([*DATES, "%(known/datepattern)s"])),
             ("maxlines", "4"),

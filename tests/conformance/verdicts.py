@@ -17,11 +17,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from conformance.fetch import SUITES, fetch
 from conformance.oracle import python
 from conformance.samples import NOW, ZONE, Tree
+from conformance.zone import zone
 from stockade_agent.config import filter_spec
 from stockade_agent.errors import StockadeError
 from stockade_agent.filter import Filter, resolved
@@ -49,9 +52,7 @@ def case(seed: int, tree: Tree, logs: dict[str, list[str]]) -> dict[str, Any]:
     parameters = {}
     if name in ("sshd", "postfix", "exim", "dovecot"):
         parameters["mode"] = rng.choice(("normal", "aggressive", "extra", "ddos"))
-        if name == "dovecot":
-            parameters["mode"] = rng.choice(("normal", "aggressive"))
-        elif name == "exim":
+        if name in ("dovecot", "exim"):
             parameters["mode"] = rng.choice(("normal", "aggressive"))
     lines = []
     start = rng.randrange(len(logs[name]))
@@ -65,7 +66,9 @@ def case(seed: int, tree: Tree, logs: dict[str, list[str]]) -> dict[str, Any]:
             line = PID.sub(f"[{rng.randrange(3)}]", line)
         if rng.random() < 0.05:
             place = rng.randrange(len(line) + 1)
-            line = line[:place] + rng.choice(("", "x", " ", "é", "[", "1.2.3.4")) + line[place + 1 :]
+            line = (
+                line[:place] + rng.choice(("", "x", " ", "é", "[", "1.2.3.4")) + line[place + 1 :]
+            )
         if rng.random() < 0.03:
             line = line[rng.randrange(len(line) + 1) :]  # its date is gone
         lines.append(line.rstrip("\r\n"))
@@ -100,6 +103,16 @@ def ours(asked: dict[str, Any], *, gated: bool = True) -> list[Any]:
     return said
 
 
+def known(root: Path, one: Any, other: Any) -> bool:
+    """Whether a failure meets a difference between fail2ban's releases; the newest one holds.
+
+    1.0.2 takes no IPv6 address that begins with one colon, such as a damaged ``:45:11``.
+    """
+    return root.name == "1.0.2" and any(
+        failure and failure[0].startswith(":") for failure in (one, other)
+    )
+
+
 def differences(root: Path, seeds: Sequence[int]) -> Iterator[str]:
     """Yield each case in which the failures differ."""
     tree = Tree(root)
@@ -122,32 +135,33 @@ def differences(root: Path, seeds: Sequence[int]) -> Iterator[str]:
     )
     if done.returncode:
         raise RuntimeError(done.stderr)
-    os.environ["TZ"] = ZONE
-    time.tzset()
-    for seed, asked, line in zip(seeds, cases, done.stdout.splitlines(), strict=True):
-        what = f"seed {seed} {asked['filter']}{asked['parameters']} {asked['options']} {asked['live']}"
-        theirs = [failure for failures in json.loads(line) for failure in failures]
-        try:
-            got = ours(asked)
-        except StockadeError as error:
-            yield f"{what}: {error}"
-            continue
-        if got != theirs and ours(asked, gated=False) == theirs:
-            # docs/conformance.md: the gate keeps lines from the date detector that would have
-            # led it to another template. Only logs of mixed formats show it.
-            continue
-        for one, other in zip(theirs, got):
-            if one != other:
-                yield f"{what}: fail2ban {one}, we {other}"
-                break
-        else:
-            if len(theirs) != len(got):
-                yield f"{what}: fail2ban {len(theirs)}, we {len(got)} {(theirs + got)[-1]}"
+    with zone(ZONE):
+        for seed, asked, line in zip(seeds, cases, done.stdout.splitlines(), strict=True):
+            theirs = [failure for failures in json.loads(line) for failure in failures]
+            fault = difference(root, asked, theirs)
+            if fault:
+                yield f"seed {seed} {asked['filter']}{asked['parameters']}: {fault}"
+
+
+def difference(root: Path, asked: dict[str, Any], theirs: list[Any]) -> str:
+    """Return where our failures depart from those of fail2ban; "" where they do not."""
+    try:
+        got = ours(asked)
+        if got == theirs or ours(asked, gated=False) == theirs:
+            # The gate keeps lines from the date detector that would have led it to another
+            # template (docs/conformance.md); only logs of mixed formats show it.
+            return ""
+    except StockadeError as error:
+        return str(error)
+    for one, other in zip_longest(theirs, got):
+        if one != other:
+            if known(root, one, other):
+                return ""
+            return f"{asked['options']} live={asked['live']}: fail2ban {one}, we {other}"
+    return ""
 
 
 def main(arguments: Sequence[str]) -> int:
-    from conformance.fetch import SUITES, fetch
-
     failed, count = 0, 1000
     for argument in arguments or list(SUITES):
         root = Path(argument) if Path(argument).is_dir() else fetch(argument)

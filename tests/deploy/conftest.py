@@ -5,6 +5,7 @@ import contextlib
 import getpass
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -18,6 +19,9 @@ from pathlib import Path
 import pytest
 
 from stockade.model import File, Host, Manifest
+from stockade.push import Settings
+from stockade.push.talk import talk
+from stockade.remote import KnownHosts, Session
 
 
 UNIT = "stockade-agent.service"
@@ -29,6 +33,10 @@ import json, os, sys
 from pathlib import Path
 state = Path(os.environ["FAKE"], "unit.json")
 unit = json.loads(state.read_text())
+def save():
+    new = state.with_suffix(".new")
+    new.write_text(json.dumps(unit))
+    new.replace(state)
 words = [word for word in sys.argv[1:] if not word.startswith("-")]
 with open(os.environ["FAKE"] + "/calls", "a") as calls:
     calls.write("systemctl " + " ".join(sys.argv[1:]) + "\\n")
@@ -41,7 +49,7 @@ elif verb in ("restart", "reload-or-restart"):
     if unit["refuse"]:
         unit["refuse"] -= 1
         unit["active"] = "failed"
-        state.write_text(json.dumps(unit))
+        save()
         sys.exit("Job for stockade-agent.service failed.")
     unit["active"], unit["pid"] = "active", unit["pid"] + 1
 elif verb == "stop":
@@ -50,7 +58,7 @@ elif verb == "enable":
     unit["file"] = "enabled"
 elif verb == "disable":
     unit["file"] = "disabled"
-state.write_text(json.dumps(unit))
+save()
 """
 DPKG_QUERY = """\
 import os, sys
@@ -65,7 +73,8 @@ for name in sys.argv[4:]:
 # Stands for the agent's zipapp: `check DIR` complains of files that hold BROKEN.
 AGENT = b"""\
 import pathlib, sys
-faults = [p for p in pathlib.Path(sys.argv[2]).rglob("*") if p.is_file() and b"BROKEN" in p.read_bytes()]
+files = [p for p in pathlib.Path(sys.argv[2]).rglob("*") if p.is_file()]
+faults = [p for p in files if b"BROKEN" in p.read_bytes()]
 for path in faults:
     print(f"{path}:1: broken")
 sys.exit(bool(faults))
@@ -103,7 +112,9 @@ class FakeHost:
         path.chmod(0o755)
 
     def set_unit(self, **values):
-        (self.fake / "unit.json").write_text(json.dumps({**self.unit(), **values}))
+        new = self.fake / "unit.new"
+        new.write_text(json.dumps({**self.unit(), **values}))
+        new.replace(self.fake / "unit.json")
 
     def unit(self):
         path = self.fake / "unit.json"
@@ -173,25 +184,124 @@ def fake_host():
         host.close()
 
 
-def build_manifest(**changes):
-    """Return a small manifest: agent, unit, one jail file."""
-    values = {
-        "host": "web1",
-        "files": (
-            File("/etc/stockade/jail.d/sshd.conf", b"[sshd]\nenabled = true\n"),
-            File(f"/etc/systemd/system/{UNIT}", b"[Service]\nExecStart=/bin/true\n"),
-            File(BUNDLE, AGENT),
-        ),
-        "packages": {"apt": ("nftables",), "dnf": ("nftables",)},
-        "jails": ("sshd",),
-        **changes,
-    }
-    return Manifest(**values)
+@pytest.fixture
+def make_manifest():
+    """Return a builder of small manifests: agent, unit, one jail file."""
+
+    def build(**changes):
+        values = {
+            "host": "web1",
+            "files": (
+                File("/etc/stockade/jail.d/sshd.conf", b"[sshd]\nenabled = true\n"),
+                File(f"/etc/systemd/system/{UNIT}", b"[Service]\nExecStart=/bin/true\n"),
+                File(BUNDLE, AGENT),
+            ),
+            "packages": {"apt": ("nftables",), "dnf": ("nftables",)},
+            "jails": ("sshd",),
+            **changes,
+        }
+        return Manifest(**values)
+
+    return build
+
+
+class LocalChannel:
+    """What a session needs of paramiko's channel, over a local process instead of ssh."""
+
+    def __init__(self, command, environment):
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={"SSH_CONNECTION": "192.0.2.9 40000 192.0.2.1 22", **environment},
+            bufsize=0,
+        )
+        self._timeout = None
+        self.pid = self._process.pid
+
+    def settimeout(self, seconds):
+        self._timeout = seconds
+
+    def set_combine_stderr(self, combine):
+        pass
+
+    def sendall(self, data):
+        self._process.stdin.write(data)
+
+    def shutdown_write(self):
+        self._process.stdin.close()
+
+    def recv(self, size):
+        if self._process.stdout.closed:
+            return b""
+        ready, _, _ = select.select([self._process.stdout], [], [], self._timeout)
+        if not ready:
+            raise TimeoutError
+        return os.read(self._process.stdout.fileno(), size)
+
+    def recv_stderr(self, size):
+        return b""
+
+    def exit_status_ready(self):
+        return True
+
+    def recv_exit_status(self):
+        self._process.stdin.close()
+        return self._process.wait(30)
+
+    def close(self):
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+class LocalRemote:
+    """Stands for ``stockade.remote.Remote``: runs the one command on this machine."""
+
+    def __init__(self, environment, shell_prints=""):
+        self._environment, self._shell_prints = environment, shell_prints
+        self.known = KnownHosts(Path("known_hosts"), "")
+        self.commands = []
+        self.sessions = []
+        self.channels = []
+
+    def open(self, host, command, marker):
+        self.commands.append(command)
+        channel = LocalChannel(self._shell_prints + command, self._environment)
+        self.channels.append(channel)
+        self.sessions.append(Session(channel, channel, marker, host.key_file or ""))
+        return self.sessions[-1]
 
 
 @pytest.fixture
-def manifest():
-    return build_manifest()
+def local(fake_host):
+    """Return a remote for the fake host; its user's shell may print junk first."""
+    made = []
+
+    def make(shell_prints=""):
+        made.append(LocalRemote(fake_host.environment, shell_prints))
+        return made[-1]
+
+    yield make
+    for remote in made:
+        for channel in remote.channels:
+            channel.close()
+            channel._process.wait(30)
+
+
+@pytest.fixture
+def converge(fake_host, local):
+    """Run one mode on the fake host and return what ``talk`` makes of it."""
+
+    def run(manifest, mode="push", host=None, **settings):
+        chosen = Settings(
+            **{"root": str(fake_host.root), "health_timeout": 5.0, "lock_timeout": 0.3, **settings}
+        )
+        login = host or Host("web1", "192.0.2.1")
+        return talk(local(), login, manifest, mode, chosen, lambda name, text: None)
+
+    return run
 
 
 class Sshd:
@@ -230,7 +340,10 @@ class Sshd:
         Path("/run/sshd").mkdir(exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)], stdout=log, stderr=log, start_new_session=True
+                ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:

@@ -54,7 +54,7 @@ def test_el9_role_with_a_package_from_epel(lab, tmp_path):
 
     assert 0 == host.run("rpm -q epel-release lab-in-epel").rc
     assert "lab-in-epel" in [change["name"] for change in pushed["changes"]]
-    assert "ok" == again["outcome"]
+    assert [] == again["changes"]
     host.stop()
 
 
@@ -68,7 +68,7 @@ def test_without_any_firewall_the_host_is_refused(lab, tmp_path):
 
     found = answer.host(host.name)
     assert 3 == answer.rc
-    assert found["outcome"] in {"refused", "failed"}
-    assert "nftables" in found["error"]
+    assert "refused" == found["outcome"]
+    assert found["error"].startswith("cannot install nftables: ")
     assert 0 != host.run("test -e /etc/stockade -o -e /usr/lib/stockade", check=False).rc
     host.stop()

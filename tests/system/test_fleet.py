@@ -29,8 +29,6 @@ def fleet(lab, tmp_path, good, **bad):
 def test_an_unreachable_host_does_not_stop_the_others(lab, tmp_path, good):
     """The one that does not answer is reported and the other pushed to; exit 4."""
     controller = fleet(lab, tmp_path, good, ansible_host="10.77.250.250", ansible_ssh_timeout=2)
-    (tmp_path / "known_hosts").open("a").write("10.77.250.250 ssh-ed25519 AAAA\n")
-
     answer = controller.stockade("push")
 
     assert 4 == answer.rc
@@ -43,10 +41,10 @@ def test_a_changed_host_key_is_refused_loudly(lab, tmp_path, good):
     """A host that shows another key than known_hosts has is not talked to."""
     other = lab.boot("debian12-31")
     controller = fleet(lab, tmp_path, good, ansible_host=other.address)
-    key = next(key for key in good.host_keys if "ed25519" in key)
-    kinds = [f"{other.address} {key}\n"]
-    with (tmp_path / "known_hosts").open("a") as known:
-        known.writelines(kinds)
+    known = (tmp_path / "known_hosts").read_text().splitlines()
+    mine = [line for line in known if other.name not in line]
+    wrong = [f"{other.address} {key}" for key in good.host_keys]
+    (tmp_path / "known_hosts").write_text("\n".join([*mine, *wrong, ""]))
 
     answer = controller.stockade("push")
 

@@ -23,17 +23,27 @@ class Definition:
 
     Args:
         parameters: from the brackets behind its name; they win over everything in the file.
+        given: options of the jail that tags may name; those that ``read`` is given if None.
 
     Attributes:
         options: the asked-for options of ``[Definition]``, references resolved, tags not.
         init: the parameters, and ``[Init]`` behind them.
+        space: what the file's options mean as they were read.
+        tag_space: what tags mean that neither the file's own options nor ``init`` has.
     """
 
-    def __init__(self, tree: Tree, parameters: Mapping[str, Value]) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        parameters: Mapping[str, Value],
+        given: Optional[Mapping[str, Value]] = None,
+    ) -> None:
         self.tree = tree
         self.options: dict[str, Value] = {}
         self.init: dict[str, Value] = dict(parameters)
-        self._space = Namespace(tree, "Definition")
+        self.space = Namespace(tree, "Definition")
+        self.tag_space = Namespace(tree, "Definition", {**(given or {}), **self.init})
+        self._follow = given is None
         self._further: dict[str, Optional[str]] = {}
 
     def read(
@@ -43,11 +53,12 @@ class Definition:
 
         Args:
             given: the jail's options, which the file may refer to.
-            everything: read all other options as well, those of ``[DEFAULT]`` included.
+            everything: read all other options of ``[Definition]`` as well.
         """
         over = {**given, **self.init}
-        self._further = {}
-        self._space = space = Namespace(self.tree, "Definition", over)
+        self.space = space = Namespace(self.tree, "Definition", over)
+        if self._follow:
+            self.tag_space = space
         own = self.tree.sections.get("Definition")
         self.options = {}
         if own is None:
@@ -55,7 +66,7 @@ class Definition:
         self._take(space, (name for name in names if name not in over))
         if everything:
             # fail2ban reads the rest as if nothing had been passed.
-            self._take(space.within("Definition"), (*self.tree.defaults, *own))
+            self._take(space.within("Definition"), own)
 
     def _take(self, space: Namespace, names: Iterable[str]) -> None:
         for name in names:
@@ -119,14 +130,17 @@ class Definition:
         value = self.init.get(name) or self.options.get(name)
         return self.tag(name) if value is None else value.text
 
-    @property
-    def space(self) -> Namespace:
-        """What the file's options mean as they were read."""
-        return self._space
-
     def tag(self, name: str) -> Optional[str]:
         """Return what ``<name>`` is in ``[Definition]``, its own tags unresolved, or None."""
         if name not in self._further:
-            value = self._space.tag(name) if "Definition" in self.tree.sections else None
+            place = self.tagged(name)
+            value = None if place is None else place[0].get(place[1])
             self._further[name] = None if value is None else value.text
         return self._further[name]
+
+    def tagged(self, name: str) -> Optional[tuple[Namespace, str]]:
+        """Return where the option stands that ``<name>`` means in ``[Definition]``, or None."""
+        own = self.tree.sections.get("Definition")
+        if own is None:
+            return None
+        return (self.space if name in own else self.tag_space).tagged(name)

@@ -74,10 +74,13 @@ class _Source:
 
     def defined(self, option: str) -> Part:
         """Return the part of an option of a definition: passed, of [Init], or its own."""
-        found = self._tagged(option)
-        if found is None:
-            return Part(option, "", None)
-        return self._part(option, *found)
+        if self._definition is not None and option not in self._definition.init:
+            # The jail's option of the same name covers it, but is not its origin.
+            value = self._space.within("Definition").raw(option)
+            found = None if value is None else (value, self._space)
+        else:
+            found = self._tagged(option)
+        return Part(option, "", None) if found is None else self._part(option, *found)
 
     def part(self, name: str, space: Namespace, option: str) -> Part:
         """Return the part of an option of a section, called ``name``."""
@@ -102,15 +105,21 @@ class _Source:
             self._inside.pop()
         return Part(name, value.text, value.origin if value.path else None, tuple(parts))
 
-    def line_of(self, text: str) -> Optional[Origin]:
-        """Return where, in all parts so far, the line stands that becomes ``text``."""
-        best: Optional[Origin] = None
+    def line_of(self, text: str) -> tuple[Optional[Origin], Optional[Origin]]:
+        """Return where, in all parts so far, the line stands that becomes ``text``.
+
+        The first is the line that becomes just that, the second one that becomes several.
+        """
+        one: Optional[Origin] = None
+        among: Optional[Origin] = None
         for value, space in self._seen:
             for number, line in zip(value.lines, value.text.split("\n")):
                 became = self._resolved(value._replace(text=line, lines=()), space)
-                if became == text or (best is None and text in became.split("\n")):
-                    best = Origin(value.path, number)
-        return best
+                if became == text:
+                    one = Origin(value.path, number)
+                elif text in became.split("\n"):
+                    among = Origin(value.path, number)
+        return one, among
 
     def _resolved(self, value: Value, space: Namespace) -> str:
         try:
@@ -140,7 +149,7 @@ class _Source:
             written = init.raw(tag.removeprefix(KNOWN))
             same = written is not None and written.line == given.line
             return (written if same and written is not None else given), init
-        place = definition.space.tagged(tag)
+        place = definition.tagged(tag)
         if place is None:
             return None
         space, option = place
@@ -158,18 +167,24 @@ def line_of(jail: Jail, option: str, text: str) -> Optional[Origin]:
         option: ``failregex``, ``ignoreregex``, …
         text: the line, all resolved.
     """
-    definition = jail.jail_filter.definition if jail.jail_filter else None
     own = _Source(jail.space, None)
     own.part(option, jail.space, option)
     sources = [own]
+    definition = jail.jail_filter.definition if jail.jail_filter else None
     if definition is not None:
         sources.append(_Source(definition.space, definition))
         sources[-1].defined(option)
-    return next((origin for source in sources if (origin := source.line_of(text))), None)
+    return _best(sources, text)
 
 
 def line_of_filter(definition: Definition, option: str, text: str) -> Optional[Origin]:
     """Return the same for a filter that no jail uses."""
     source = _Source(definition.space, definition)
     source.defined(option)
-    return source.line_of(text)
+    return _best([source], text)
+
+
+def _best(sources: list[_Source], text: str) -> Optional[Origin]:
+    found = [source.line_of(text) for source in sources]
+    candidates = [one for one, _ in found] + [among for _, among in reversed(found)]
+    return next((candidate for candidate in candidates if candidate), None)

@@ -111,7 +111,8 @@ class JailFilter:
         fail2ban tells its server both where ``[Init]`` or a parameter brings an option that the
         jail has too: of regexes and journal matches then both hold, of others the one told last.
         """
-        definition = self.definition = Definition(self._files, self._parameters)
+        # fail2ban remembers what tags meant before it had read [Init] and the jail.
+        definition = self.definition = Definition(self._files, self._parameters, self._first)
         definition.read_init(self._first)
         definition.read(OPTIONS, jail)
         told = definition.combined()

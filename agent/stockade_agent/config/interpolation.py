@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from stockade_agent.config.faults import Fault, nearest
 from stockade_agent.config.inifile import Value
-from stockade_agent.config.tree import Tree
+
+
+if TYPE_CHECKING:
+    from stockade_agent.config.tree import Tree
 
 
 DEPTH = 10
@@ -87,16 +90,13 @@ class Namespace:
             if value is None or name in seen:
                 continue
             seen.add(name)
-            at = value.text.find(needle)
+            # A name that is referred to is not the text that it brings.
+            written = _REFERENCE.sub(lambda found: "\0" * len(found.group()), value.text)
+            at = written.find(needle)
             if at >= 0 and value.path:
                 return value.path, value.line_at(at)
             waiting += references(value.text)
         return None
-
-    def tag(self, name: str) -> Optional[Value]:
-        """Return what ``<name>`` stands for: an option, or ``<section/option>``, or None."""
-        place = self.tagged(name)
-        return None if place is None else place[0].get(place[1])
 
     def tagged(self, name: str) -> Optional[tuple[Namespace, str]]:
         """Return where the option stands that ``<name>`` means, or None."""

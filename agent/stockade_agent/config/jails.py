@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from typing import Callable, Optional, TypeVar
 
@@ -226,6 +227,7 @@ class Jail:
             return default
 
     def _filter_spec(self) -> FilterSpec:
+        self._typed("logencoding", _encoding, "auto")
         options = dict(self.filter)
         for option in filters.OF_LOGS:
             if option in self.options:
@@ -284,6 +286,13 @@ def _backend(text: str) -> Call:
     if name not in BACKENDS:
         raise BadValue(f"unknown backend {call.name!r}", nearest(name, BACKENDS))
     return call._replace(name=name)
+
+
+def _encoding(text: str) -> str:
+    try:
+        return text if text in ("", "auto") else codecs.lookup(text).name
+    except (LookupError, ValueError):
+        raise BadValue(f"unknown encoding {text!r}", "for example utf-8, latin-1, auto") from None
 
 
 def _positive(text: str) -> int:

@@ -7,6 +7,7 @@ default, and no message.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from stockade_agent.config import actions, filters, jails
@@ -15,7 +16,8 @@ from stockade_agent.config.inifile import DEFAULT, INCLUDES, Value
 from stockade_agent.config.jails import Jail
 from stockade_agent.config.references import References
 from stockade_agent.config.tree import Library, Options, Tree
-from stockade_agent.config.values import BadValue, is_boolean
+from stockade_agent.config.values import BadValue, is_boolean, words
+from stockade_agent.model import target
 
 
 # Options that only shortcuts of jail.conf or tutorials use, whether the tree at hand does or not.
@@ -54,6 +56,8 @@ USUAL = (
 SLIP = 0.85
 """How much a name that nobody asks for must be like a known one to be taken for a slip."""
 
+# What only an address can look like; any other word of ignoreip is a host's name or file:PATH.
+_ADDRESS = re.compile(r"[0-9.]+(/.*)?|[0-9a-f]*:[0-9a-f:.]*(/.*)?|[^/:]+/[0-9.]+", re.IGNORECASE)
 _BOOLEANS = ("bantime.increment", "bantime.overalljails", "ignoreself")
 _USEDNS = ("yes", "warn", "no", "raw")
 
@@ -73,7 +77,7 @@ def lints(library: Library, tree: Tree, read: Iterable[Jail]) -> Iterator[tuple[
     for jail in read:
         for fault in _options(tree, jail, used):
             yield jail.name, fault
-        for fault in _values(jail):
+        for fault in (*_values(jail), *unused(jail)):
             yield jail.name, fault
         for name, known, sections in _definitions(jail):
             files = library.tree(name)
@@ -156,9 +160,23 @@ def _values(jail: Jail) -> Iterator[Fault]:
     if value is not None and value.text.lower() not in _USEDNS:
         hint = nearest(value.text, _USEDNS) or f"known are {', '.join(_USEDNS)}"
         yield filters.bad(BadValue(f"unknown: {value.text!r}", hint), "usedns", value)
+    value = jail.options.get("ignoreip")
+    for word in () if value is None else words(value.text):
+        if value is not None and _ADDRESS.fullmatch(word) and target(word) is None:
+            bad = BadValue(f"{word!r} is neither address nor network", "", word)
+            yield filters.bad(bad, "ignoreip", value)
     enabled = jail.options.get("enabled")
     if enabled is not None and not jail.faults:
         yield from _blind(jail, enabled)
+
+
+def unused(jail: Jail) -> Iterator[Fault]:
+    """Yield what is broken in a filter although the jail has no use for it: it stops fail2ban."""
+    if jail.jail_filter is not None and not jail.faults:
+        try:
+            jail.jail_filter.known("")
+        except Fault as fault:
+            yield fault
 
 
 def _blind(jail: Jail, enabled: Value) -> Iterator[Fault]:

@@ -15,6 +15,7 @@ from typing import Optional
 
 from stockade_agent.config.faults import Fault
 from stockade_agent.config.inifile import DEFAULT, INCLUDES, IniFile, Value, read_file
+from stockade_agent.config.interpolation import Namespace
 from stockade_agent.model import Origin
 
 
@@ -97,15 +98,14 @@ class Library:
         base = os.path.join(self.base, name)
         files = [f"{base}.conf", *_siblings(base, ".conf")]
         files += [f"{base}.local", *_siblings(base, ".local")]
-        files = [path for path in files if os.path.exists(path)]
-        if not files:
+        if not any(os.path.exists(path) for path in files):
             return None
         tree = Tree(name)
         for path in self._with_includes(files, ()):
             tree.merge(self._file(path))
         tree.sections.pop(INCLUDES, None)
         for path in dict.fromkeys(tree.files):
-            tree.missing += _missing(self._file(path))
+            tree.missing += self._missing(path)
         return tree
 
     def _file(self, path: str) -> IniFile:
@@ -122,42 +122,56 @@ class Library:
         """
         order: list[str] = []
         for path in _with_local(files):
-            includes = self._file(path).sections.get(INCLUDES, {})
-            before, after = (
-                self._included(includes.get(option), path, inside) for option in ("before", "after")
-            )
+            # A .local that includes what is its own name comes back to itself.
+            if inside.count(path) > 1:
+                continue
+            before, after = (self._included(option, path, inside) for option in ("before", "after"))
             order += [*before, path, *after]
         return order
 
-    def _included(self, value: Optional[Value], path: str, inside: tuple[str, ...]) -> list[str]:
+    def _included(self, option: str, path: str, inside: tuple[str, ...]) -> list[str]:
         order: list[str] = []
-        for line in value.text.split("\n") if value else ():
-            included = os.path.join(os.path.dirname(path), line)
+        for name, _ in self._names(path, option):
+            included = os.path.join(os.path.dirname(path), name)
             # Files that include each other in a circle are read as far as they get.
-            if not line or included in inside or not os.path.isfile(included):
-                continue
-            if len(inside) < INCLUDE_DEPTH:
+            if included not in inside and len(inside) < INCLUDE_DEPTH:
                 order += self._with_includes([included], (*inside, path))
         return order
 
+    def _names(self, path: str, option: str) -> list[tuple[str, int]]:
+        """Return the files that an option of [INCLUDES] names, with their lines."""
+        ini = self._file(path)
+        value = ini.sections.get(INCLUDES, {}).get(option)
+        if value is not None and "%" in value.text:
+            alone = Tree(path)
+            alone.merge(ini)
+            try:
+                value = Namespace(alone, INCLUDES).get(option)
+            except Fault as fault:
+                if not any(fault.message == known.message for known in ini.faults):
+                    ini.faults.append(fault)
+                return []
+        if value is None:
+            return []
+        names = value.text.split("\n")
+        lines = value.lines or (value.line,) * len(names)
+        return [(name, line) for name, line in zip(names, lines) if name]
 
-def _missing(ini: IniFile) -> list[Fault]:
-    faults = []
-    includes = ini.sections.get(INCLUDES, {})
-    for value in (includes[option] for option in ("before", "after") if option in includes):
-        for number, line in enumerate(value.text.split("\n")):
-            path = os.path.join(os.path.dirname(ini.path), line)
+    def _missing(self, path: str) -> list[Fault]:
+        return [
+            Fault(
+                f"no file {name} to include",
+                path=path,
+                line=line,
+                needle=name,
+                section=INCLUDES,
+            )
+            for option in ("before", "after")
+            for name, line in self._names(path, option)
             # Whether there is a .local file is everyone's own affair.
-            if line and not line.endswith(".local") and not os.path.exists(path):
-                fault = Fault(
-                    f"no file {line} to include",
-                    path=ini.path,
-                    line=value.lines[number],
-                    needle=line,
-                    section=INCLUDES,
-                )
-                faults.append(fault)
-    return faults
+            if not name.endswith(".local")
+            and not os.path.exists(os.path.join(os.path.dirname(path), name))
+        ]
 
 
 def _siblings(base: str, suffix: str) -> list[str]:
@@ -175,10 +189,10 @@ def _siblings(base: str, suffix: str) -> list[str]:
 
 
 def _with_local(files: list[str]) -> list[str]:
+    """Return the files that are there, each with its ``.local`` behind it."""
     order: list[str] = []
     for path in files:
-        order.append(path)
         local = os.path.splitext(path)[0] + ".local"
-        if local not in files and os.path.isfile(local):
-            order.append(local)
+        order += [path] if os.path.exists(path) else []
+        order += [local] if local not in files and os.path.isfile(local) else []
     return order

@@ -130,7 +130,7 @@ class _Expression:
     def unit(self, word: str) -> float:
         seconds = _SECONDS.get(word)
         if seconds is None:
-            hint = nearest(word, (name for name in _SECONDS if len(name) > 2))
+            hint = nearest(word, (name for name in _SECONDS if len(name) > 2), 0.75)
             raise BadValue(
                 f"unknown unit {word!r} in {self.text!r}",
                 hint or "units are seconds, minutes, hours, days, weeks, months, years",

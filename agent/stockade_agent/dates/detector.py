@@ -89,8 +89,7 @@ class DateDetector:
     def find(self, line: str, now: float) -> Optional[Date]:
         """Return the date of a line, or None if no template matches.
 
-        Args:
-            now: fills what the date leaves out (its year, often).
+        ``now`` fills what the date leaves out: its year, often.
         """
         found = self._match(line, now)
         if found is None:

@@ -143,8 +143,7 @@ def years(now: float, first: int = _FIRST_YEAR) -> str:
 def fields_template(pattern: str, exact_years: str) -> Template:
     """Return the template of a pattern made of tokens and regex.
 
-    Args:
-        exact_years: what ``years`` gave.
+    ``exact_years`` is what ``years`` gave.
 
     Raises:
         RegexError: the pattern does not compile, or has a ``%`` that begins no token.

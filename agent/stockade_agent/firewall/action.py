@@ -75,6 +75,7 @@ class Action:
         inet6: whether this host has IPv6 at all.
 
     Attributes:
+        name: the ``actname``.
         norestored: it is not to be told of bans that were in force before the agent started.
         prolongs: it has an ``actionprolong``.
         flushes: it can undo all bans at once.
@@ -110,6 +111,7 @@ class Action:
             for family in ("", *FAMILIES):
                 text = expand(properties.get(command, ""), properties, family)
                 scripts[command, family] = compiled(text)
+        self.name = spec.name
         self._scripts = scripts
         self._timeout = timeout
         self._families = families or [""]
@@ -259,25 +261,25 @@ class Action:
         return done
 
     def _process(self, command: str, values: Values) -> Steps:
-        """Run a command; if it fails, make sure that its ground is sound and run it once more."""
+        """Run a command; if it fails, see whether its ground is sound and run it once more."""
         if self._scripts[command, values.family].text == "":
             return True
         if (yield self._step(command, values)):
             return True
         if self._checks:
             unban = command == "actionunban"
-            if unban and not self._known(values.family):
-                return (yield self._step(command, values))
-            repair = self._repairs_on_unban or not unban
-            sane = yield from self._sane(values.family, values.facts, repair=repair)
+            sane = yield from self._sane(
+                values.family,
+                values.facts,
+                repair=self._repairs_on_unban or not unban,
+                # For an unban nothing is started that a ban will start on demand.
+                start=not unban or not self._on_demand,
+            )
             if not sane:
                 return False
         return (yield self._step(command, values))
 
-    def _known(self, family: str) -> bool:
-        return family in self._started or "" in self._started
-
-    def _sane(self, family: str, facts: Facts, *, repair: bool) -> Steps:
+    def _sane(self, family: str, facts: Facts, *, repair: bool, start: bool = True) -> Steps:
         """Check, and repair if that fails and is wanted; return whether all is well then."""
         values = Values(facts, self.names, family=family)
         if not self._scripts["actioncheck", family].text:
@@ -292,18 +294,23 @@ class Action:
                 self._started.pop(family, None)
                 return False
             self._started[family] = False
-        elif not (yield from self._restart(family, facts)):
+        elif not (yield from self._restart(family, facts, start=start)):
             return False
+        if family not in self._started and self._families != [""]:
+            return True
         return (yield self._step("actioncheck", values))
 
-    def _restart(self, family: str, facts: Facts) -> Steps:
+    def _restart(self, family: str, facts: Facts, *, start: bool) -> Steps:
         # What was started for no family in particular is one thing for all of them.
-        families = [family] if family in self._families else [*self._started]
-        for each in families:
-            self._started.pop(each, None)
+        alone = family in self._families
+        stopped = [each for each in self._started if each == family or not alone]
+        for each in stopped:
+            del self._started[each]
         # It may be broken so that it cannot even be stopped.
-        yield from self._stop(families, facts)
-        return (yield from self._start([family] if family in self._families else self._families, facts))
+        yield from self._stop(stopped, facts)
+        if not start:
+            return True
+        return (yield from self._start([family] if alone else self._families, facts))
 
 
 def _true(text: Optional[str]) -> bool:

@@ -153,7 +153,9 @@ class Nftables:
             changed = [_key(t) for t in (*removing.get(which, ()), *adding.get(which, ()))]
             lines.append(_element_line("add", which, changed))
             lines.append(_element_line("delete", which, changed))
-            lines.append(_element_line("add", which, _timed(adding.get(which, {}), now - self._grace)))
+            lines.append(
+                _element_line("add", which, _timed(adding.get(which, {}), now - self._grace))
+            )
         if not lines:
             return
         try:
@@ -279,9 +281,7 @@ def _element_line(verb: str, which: SetOf, elements: Iterable[str]) -> str:
     return f"{verb} element {_TABLE} {which.name} {{ {listed} }}\n" if listed else ""
 
 
-def _timed(
-    expiring: Mapping[Target, Optional[float]], counted_from: float
-) -> Iterator[str]:
+def _timed(expiring: Mapping[Target, Optional[float]], counted_from: float) -> Iterator[str]:
     for address, ends in expiring.items():
         left = math.inf if ends is None else max(ends - counted_from, 1.0)
         if left >= _TEN_YEARS:

@@ -25,7 +25,8 @@ IDLE = 30.0
 
 Slow = Callable[[], None]
 Work = Callable[[Slow], object]
-"""Is given a function to call when it turns out slow; what it returns goes to ``results``."""
+"""Is given a function to call when it turns out slow; what it returns goes to ``results``, but
+for None."""
 
 
 class Pool:
@@ -165,7 +166,8 @@ class Pool:
                 result = work(slowness.tell)
             except Exception as error:  # noqa: BLE001 - the loop is where it belongs
                 result = error
-            self._results.append(result)
+            if result is not None:
+                self._results.append(result)
             with self._changed:
                 self._slow -= slowness.told
                 self._finish(lane)

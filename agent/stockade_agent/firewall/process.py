@@ -64,7 +64,10 @@ class Shell:
         """Whether the shell's ``echo`` obeys backslashes: dash's does, bash's does not."""
         if self._echo_escapes is None:
             done = subprocess.run(
-                (SHELL, "-c", r"echo '\\'"), stdin=subprocess.DEVNULL, capture_output=True, check=False
+                (SHELL, "-c", r"echo '\\'"),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
             )
             self._echo_escapes = done.stdout.strip() != rb"\\"
         return self._echo_escapes

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A command with its run-time tags as variables: the same text whatever is banned.
+r"""A command with its run-time tags as variables: the same text whatever is banned.
 
-    printf %b "Bad login: <F-USER>\\n" | mail root      as it is written in action.d
-    printf %b "Bad login: ${f2bBM_F_user}\\n" | mail root    what the shell gets, for every ban
+    printf %b "Bad login: <F-USER>\n" | mail root      as it is written in action.d
+    printf %b "Bad login: ${f2bBM_F_user}\n" | mail root    what the shell gets, for every ban
     f2bBM_F_user=…                                          in its environment
 
 So no value is ever parsed as shell code: there is nothing that could be escaped from. Where text
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from stockade_agent.errors import FirewallError
-from stockade_agent.firewall.shell import MARK, Part, Place, Quote, Unplaceable, places
+from stockade_agent.firewall.shell import Unplaceable, places
 from stockade_agent.firewall.tags import CAPTURED, TAG, is_runtime
-from stockade_agent.firewall.words import Reader
+from stockade_agent.firewall.words import MARK, Part, Place, Quote, Reader
 
 
 LONGEST = 48 * 1024
@@ -193,5 +193,3 @@ def _encoded(value: str) -> bytes:
         return value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return value.encode("utf-8", "replace")
-
-

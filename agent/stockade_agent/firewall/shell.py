@@ -11,52 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from enum import Enum
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional
 
-from stockade_agent.firewall.words import Frame, Reader
-
-
-MARK = "\0"
-
-
-class Quote(Enum):
-    """What surrounds a place."""
-
-    NONE = "none"
-    DOUBLE = "double"
-    SINGLE = "single"
-    DOCUMENT = "here-document"
-    VERBATIM = "here-document with a quoted delimiter"
-    NUMBER = "arithmetic"
-
-
-class Place:
-    """A tag's place in a command.
-
-    Attributes:
-        reader: what the command does to the text of this place.
-        mailed: what is printed here goes to a mail program.
-    """
-
-    def __init__(self, tag: str, quote: Quote, reader: Reader) -> None:
-        self.tag, self.quote, self.reader = tag, quote, reader
-        self.mailed = False
-
-
-Part = Union[str, Place]
+from stockade_agent.firewall.words import MARK, Frame, Part, Place, Quote, Reader
 
 
 class Unplaceable(Exception):
-    """No variable can stand where this tag stands.
-
-    Attributes:
-        where: such as ``behind $``.
-    """
+    """No variable can stand where this tag stands."""
 
     def __init__(self, tag: str, where: str) -> None:
         super().__init__(f"<{tag}> {where}")
-        self.tag, self.where = tag, where
+        self.tag = tag
 
 
 def places(marked: str, tags: Sequence[str]) -> list[Part]:
@@ -89,7 +54,7 @@ class _Document(NamedTuple):
     quoted: bool
     tabs: bool
     part: int
-    frame: Frame[Place]
+    frame: Frame
 
 
 class _Lexer:
@@ -101,7 +66,7 @@ class _Lexer:
 
     # ---- small steps --------------------------------------------------------------------------
 
-    def copy(self, length: int, frame: Optional[Frame[Place]] = None) -> None:
+    def copy(self, length: int, frame: Optional[Frame] = None) -> None:
         """Take over so many characters; ``frame`` gets them as part of its word."""
         text = self.text[self.at : self.at + length]
         self.parts.append(text)
@@ -117,12 +82,12 @@ class _Lexer:
         self.next_tag += 1
         return self.tags[self.next_tag - 1]
 
-    def place(self, quote: Quote, frame: Optional[Frame[Place]]) -> None:
+    def place(self, quote: Quote, frame: Optional[Frame]) -> None:
         reader = Reader.NOBODY if frame is None else frame.reader()
         place = Place(self.tag(), quote, reader)
         self.parts.append(place)
         if frame is not None:
-            frame.place(place, MARK)
+            frame.place(place)
 
     def refuse(self, where: str) -> None:
         raise Unplaceable(self.tags[self.next_tag], where)
@@ -131,7 +96,7 @@ class _Lexer:
 
     def code(self, closer: str) -> list[Place]:
         """Read commands up to ``closer``, which is left; return the places in them."""
-        frame: Frame[Place] = Frame()
+        frame: Frame = Frame()
         while self.at < len(self.text):
             char = self.ahead()
             if char == ")" and closer and not frame.pattern:
@@ -162,7 +127,7 @@ class _Lexer:
         self._end_command(frame)
         return frame.places
 
-    def _quoting(self, char: str, frame: Frame[Place]) -> None:
+    def _quoting(self, char: str, frame: Frame) -> None:
         if char == "'":
             self._single(frame)
         elif char == '"':
@@ -174,12 +139,12 @@ class _Lexer:
         else:
             self.copy(1, frame)
 
-    def _end_word(self, frame: Frame[Place]) -> None:
-        assigned = frame.end_word(MARK)
+    def _end_word(self, frame: Frame) -> None:
+        assigned = frame.end_word()
         if assigned is not None:
             raise Unplaceable(assigned.tag, "in the name of a variable")
 
-    def _end_command(self, frame: Frame[Place], *, piped: bool = False) -> None:
+    def _end_command(self, frame: Frame, *, piped: bool = False) -> None:
         self._end_word(frame)
         for place in frame.end_command(piped=piped):
             place.quote = Quote.NUMBER
@@ -192,7 +157,7 @@ class _Lexer:
             else:
                 self.copy(1)
 
-    def _separator(self, frame: Frame[Place], char: str) -> None:
+    def _separator(self, frame: Frame, char: str) -> None:
         doubled = self.ahead(2) in ("&&", "||", ";;")
         if self.ahead(2) == "&>":
             self.copy(1)
@@ -211,7 +176,7 @@ class _Lexer:
         if char == "\n":
             self._documents()
 
-    def _backslash(self, frame: Frame[Place]) -> None:
+    def _backslash(self, frame: Frame) -> None:
         following = self.text[self.at + 1 : self.at + 2]
         if following == MARK:
             # It takes the meaning of one character, and a value's have none.
@@ -224,7 +189,7 @@ class _Lexer:
             self.at += 1
             self.copy(1, frame)
 
-    def _group(self, frame: Frame[Place]) -> None:
+    def _group(self, frame: Frame) -> None:
         if self.ahead(2) == "((" and frame.word is None and self._arithmetic(2):
             return
         if frame.word is not None and self.ahead(2) == "()":
@@ -235,7 +200,7 @@ class _Lexer:
         frame.inner(self.code(")"))
         self.copy(1)
 
-    def _redirect(self, frame: Frame[Place]) -> None:
+    def _redirect(self, frame: Frame) -> None:
         if frame.word is not None and frame.word.isdigit():
             frame.word = None
         if self.ahead(3) == "<<<":
@@ -254,7 +219,7 @@ class _Lexer:
 
     # ---- quotes -------------------------------------------------------------------------------
 
-    def _single(self, frame: Optional[Frame[Place]]) -> None:
+    def _single(self, frame: Optional[Frame]) -> None:
         self.copy(1)
         if frame is not None:
             frame.more("")
@@ -266,7 +231,7 @@ class _Lexer:
             self.copy((end.start() if end else len(self.text)) - self.at, frame)
         self.copy(1)
 
-    def _double(self, frame: Optional[Frame[Place]]) -> None:
+    def _double(self, frame: Optional[Frame]) -> None:
         self.copy(1)
         if frame is not None:
             frame.more("")
@@ -274,9 +239,7 @@ class _Lexer:
             self._expanded(_IN_DOUBLE, Quote.DOUBLE, frame)
         self.copy(1)
 
-    def _expanded(
-        self, plain: re.Pattern[str], quote: Quote, frame: Optional[Frame[Place]]
-    ) -> None:
+    def _expanded(self, plain: re.Pattern[str], quote: Quote, frame: Optional[Frame]) -> None:
         """Read one piece of text in which only ``$``, backticks and backslashes are special."""
         char = self.ahead()
         run = plain.match(self.text, self.at)
@@ -299,7 +262,7 @@ class _Lexer:
         else:
             self.copy(1, frame)
 
-    def _backticks(self, frame: Optional[Frame[Place]], *, in_double: bool) -> None:
+    def _backticks(self, frame: Optional[Frame], *, in_double: bool) -> None:
         end = self.at + 1
         while end < len(self.text) and self.text[end] != "`":
             end += 2 if self.text[end] == "\\" else 1
@@ -322,7 +285,7 @@ class _Lexer:
         if frame is not None:
             frame.inner(found)
 
-    def _dollar(self, frame: Optional[Frame[Place]], quote: Quote) -> None:
+    def _dollar(self, frame: Optional[Frame], quote: Quote) -> None:
         following = self.text[self.at + 1 : self.at + 2]
         if following == MARK:
             self.refuse("behind $")
@@ -345,7 +308,7 @@ class _Lexer:
         else:
             self.copy(1, frame)
 
-    def _braces(self, frame: Optional[Frame[Place]], quote: Quote) -> None:
+    def _braces(self, frame: Optional[Frame], quote: Quote) -> None:
         self.copy(2, frame)
         name = _PARAMETER.match(self.text, self.at)
         self.copy(len(name.group()) if name else 0, frame)
@@ -386,7 +349,7 @@ class _Lexer:
 
     # ---- here-documents -----------------------------------------------------------------------
 
-    def _here(self, frame: Frame[Place]) -> None:
+    def _here(self, frame: Frame) -> None:
         self._end_word(frame)
         tabs = self.ahead(3) == "<<-"
         self.copy(3 if tabs else 2)
@@ -419,7 +382,7 @@ class _Lexer:
                     if document.quoted:
                         inner.copy(len(body))
                     else:
-                        inner._expanded(_IN_DOCUMENT, Quote.DOCUMENT, None)  # noqa: SLF001
+                        inner._expanded(_IN_DOCUMENT, Quote.DOCUMENT, None)
             self.next_tag = inner.next_tag
             self.parts += [*inner.parts, closing]
             self.at += len(body) + len(end)

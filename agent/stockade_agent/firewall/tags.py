@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv6Network
 from typing import Callable, Optional, Protocol
 
 from stockade_agent.errors import FirewallError
@@ -127,37 +127,45 @@ class Values:
         captured = CAPTURED.fullmatch(tag)
         if captured:
             return self._captured(captured.group(1).lower())
-        return _TAGS[tag](self)
+        return str(_TAGS[tag](self))
 
     def _captured(self, name: str) -> str:
         data = {} if self.ban is None else self.ban.data
         return data.get(_GROUPS.get(name, name), "")
 
-    def _reverse(self) -> str:
+    def reverse(self) -> str:
+        """Return the address as its name in the DNS begins, or ""."""
         if self._address is None:
             return ""
         if self._address.version == 4:
             parts = self.ip.split(".")
         else:
-            network = self._address
-            first = network.network_address if _is_network(network) else network
+            address = self._address
+            first = address.network_address if isinstance(address, IPv6Network) else address
             parts = list(f"{int(first):032x}")
         return ".".join(reversed(parts)) + "."
 
-    def _bantime(self) -> str:
-        return str(self.facts.bantime if self.ban is None else self.ban.bantime)
+    def bantime(self) -> int:
+        """Return the ban's duration, or the jail's."""
+        return self.facts.bantime if self.ban is None else self.ban.bantime
 
-    def _matches(self, merged: Optional[Merged] = None) -> str:
-        if merged is not None:
-            return "\n".join(merged.matches)
-        return "" if self.ban is None else "\n".join(self.ban.matches)
+    def matches(self, merged: Optional[Merged] = None) -> str:
+        """Return the lines of all that is merged, or of this ban."""
+        if merged is None:
+            merged = self._merged()
+        return "\n".join(merged.matches)
 
-    def _failures(self, merged: Optional[Merged] = None) -> str:
-        if merged is not None:
-            return str(merged.failures)
-        return "0" if self.ban is None else str(self.ban.failures)
+    def failures(self, merged: Optional[Merged] = None) -> int:
+        """Return the failures of all that is merged, or of this ban."""
+        if merged is None:
+            merged = self._merged()
+        return merged.failures
 
-    def _raw(self) -> str:
+    def _merged(self) -> Merged:
+        return Merged(0) if self.ban is None else Merged(self.ban.failures, self.ban.matches)
+
+    def raw(self) -> str:
+        """Return the whole ban in one line, in fail2ban's words."""
         ban = self.ban
         if ban is None:
             return ""
@@ -180,33 +188,29 @@ def _ip(ban: Optional[Ban]) -> tuple[str, Optional[Target]]:
     return ban.id, ban.address
 
 
-def _is_network(address: Target) -> bool:
-    return isinstance(address, (IPv4Network, IPv6Network))
-
-
-_TAGS: Mapping[str, Callable[[Values], str]] = {
+_TAGS: Mapping[str, Callable[[Values], object]] = {
     "ip": lambda v: v.ip,
     "family": lambda v: v.family,
-    "ip-rev": lambda v: v._reverse(),
+    "ip-rev": lambda v: v.reverse(),
     "ip-host": lambda v: v.names.of(v.ip) if v.ip else "",
     "fid": lambda v: "" if v.ban is None else v.ban.id,
-    "failures": lambda v: v._failures(),
-    "time": lambda v: str(float(v.facts.now if v.ban is None else v.ban.at)),
-    "bantime": lambda v: v._bantime(),
-    "bancount": lambda v: "0" if v.ban is None else str(v.ban.count),
-    "matches": lambda v: v._matches(),
-    "restored": lambda v: "1" if v.ban is not None and v.ban.restored else "0",
-    "F-*": lambda v: str({} if v.ban is None else dict(v.ban.data)),
-    "ipmatches": lambda v: v._matches(v.facts.everywhere),
-    "ipjailmatches": lambda v: v._matches(v.facts.here),
-    "ipfailures": lambda v: v._failures(v.facts.everywhere),
-    "ipjailfailures": lambda v: v._failures(v.facts.here),
-    "raw-ticket": lambda v: v._raw(),
+    "failures": lambda v: v.failures(),
+    "time": lambda v: float(v.facts.now if v.ban is None else v.ban.at),
+    "bantime": lambda v: v.bantime(),
+    "bancount": lambda v: 0 if v.ban is None else v.ban.count,
+    "matches": lambda v: v.matches(),
+    "restored": lambda v: int(v.ban is not None and v.ban.restored),
+    "F-*": lambda v: {} if v.ban is None else dict(v.ban.data),
+    "ipmatches": lambda v: v.matches(v.facts.everywhere),
+    "ipjailmatches": lambda v: v.matches(v.facts.here),
+    "ipfailures": lambda v: v.failures(v.facts.everywhere),
+    "ipjailfailures": lambda v: v.failures(v.facts.here),
+    "raw-ticket": lambda v: v.raw(),
     "jail.name": lambda v: v.facts.jail,
-    "jail.banned": lambda v: str(v.facts.banned),
-    "jail.banned_total": lambda v: str(v.facts.banned_total),
-    "jail.found": lambda v: str(v.facts.found),
-    "jail.found_total": lambda v: str(v.facts.found_total),
+    "jail.banned": lambda v: v.facts.banned,
+    "jail.banned_total": lambda v: v.facts.banned_total,
+    "jail.found": lambda v: v.facts.found,
+    "jail.found_total": lambda v: v.facts.found_total,
     "fq-hostname": lambda v: v.names.fully_qualified(),
     "sh-hostname": lambda v: v.names.short(),
 }

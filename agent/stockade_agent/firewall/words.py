@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import Enum
-from typing import Generic, Optional, Protocol, TypeVar
+from typing import Optional, Union
 
 
 class Reader(Enum):
@@ -23,19 +23,34 @@ class Reader(Enum):
     CODE = "runs it"
 
 
-class Place(Protocol):
-    """Where a value stands in a command.
+class Quote(Enum):
+    """What surrounds a place."""
+
+    NONE = "none"
+    DOUBLE = "double"
+    SINGLE = "single"
+    DOCUMENT = "here-document"
+    VERBATIM = "here-document with a quoted delimiter"
+    NUMBER = "arithmetic"
+
+
+class Place:
+    """Where a tag stands in a command.
 
     Attributes:
-        reader: who reads it.
-        mailed: what is printed there goes to a mail program.
+        reader: what the command does to the word it stands in.
+        mailed: what is printed here goes to a mail program.
     """
 
-    reader: Reader
-    mailed: bool
+    def __init__(self, tag: str, quote: Quote, reader: Reader) -> None:
+        self.tag, self.quote, self.reader = tag, quote, reader
+        self.mailed = False
 
 
-Marked = TypeVar("Marked", bound=Place)
+Part = Union[str, Place]
+
+MARK = "\0"
+"""Stands in the text of a command for a tag."""
 
 _MAILERS = frozenset(("mail", "mailx", "Mail", "bsd-mailx", "s-nail", "nail", "heirloom-mailx"))
 # The option behind which each has its program; None: all words are.
@@ -65,7 +80,7 @@ def _name(word: str) -> str:
     return word.rpartition("/")[2]
 
 
-class Frame(Generic[Marked]):
+class Frame:
     """The commands of one nesting level, one after the other.
 
     Attributes:
@@ -84,8 +99,8 @@ class Frame(Generic[Marked]):
         self.word: Optional[str] = None
         self.piped = self.pattern = self.redirect = False
         self.mails = self.runs = False
-        self.places: list[Marked] = []
-        self._own: list[tuple[int, Marked]] = []
+        self.places: list[Place] = []
+        self._own: list[tuple[int, Place]] = []
         self._pipeline = 0
         self._command = 0
         self._saved: list[int] = []
@@ -94,13 +109,13 @@ class Frame(Generic[Marked]):
         """Add to the present word."""
         self.word = (self.word or "") + text
 
-    def place(self, place: Marked, mark: str) -> None:
+    def place(self, place: Place) -> None:
         """Add a place to the present word."""
         self.places.append(place)
         self._own.append((len(self.words), place))
-        self.more(mark)
+        self.more(MARK)
 
-    def inner(self, places: Sequence[Marked]) -> None:
+    def inner(self, places: Sequence[Place]) -> None:
         """Add what stood in a command within the present one."""
         self.places += places
         self.more("")
@@ -127,7 +142,7 @@ class Frame(Generic[Marked]):
         at = len(arguments) - 1
         return Reader.ESCAPES if found and found[at % len(found)] == "b" else Reader.NOBODY
 
-    def end_word(self, mark: str) -> Optional[Marked]:
+    def end_word(self) -> Optional[Place]:
         """End the present word; return the place in the name of what it assigns to, if any."""
         word, self.word = self.word, None
         if word is None:
@@ -143,7 +158,7 @@ class Frame(Generic[Marked]):
             return None
         assignment = _ASSIGNMENT.match(word)
         if assignment is not None:
-            return self._own[0][1] if mark in assignment.group() and self._own else None
+            return self._own[0][1] if MARK in assignment.group() and self._own else None
         if word in _OPENERS:
             self._saved.append(self._pipeline)
             self.words = [word] if word in _NAMED else []
@@ -154,7 +169,7 @@ class Frame(Generic[Marked]):
             self.words = [word]
         return None
 
-    def end_command(self, *, piped: bool) -> list[Marked]:
+    def end_command(self, *, piped: bool) -> list[Place]:
         """End the present command; return its places that are compared as numbers.
 
         Args:

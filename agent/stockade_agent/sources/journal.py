@@ -36,6 +36,8 @@ FIELDS = (
 )
 BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds until a child that has ended is started again, by the number of failures in a row."""
+PROOF = 5.0
+"""Seconds after which a child that was started again and has not complained counts as well."""
 CHUNK = 1 << 20
 LONGEST = 16 << 20
 """Bytes of the longest entry; a longer one is skipped."""
@@ -82,6 +84,7 @@ class Journal:
         since: the earliest entry wanted (seconds, UTC), whatever the position says; None: only
             what is logged from now on, where there is no position.
         journalctl: the command; its arguments follow.
+        machine_id: file with the id that this host's own entries carry.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Journal:
         position: str = "",
         since: Optional[float] = None,
         journalctl: Sequence[str] = ("journalctl",),
+        machine_id: str = "/etc/machine-id",
     ) -> None:
         self._watches: list[tuple[str, tuple[Group, ...]]] = []
         self._texts = {watch.name: tuple(watch.pattern) for watch in watches}
@@ -97,11 +101,12 @@ class Journal:
         for watch in watches:
             self._add(watch)
         self._command, self._position, self._since = tuple(journalctl), position, since
+        self._machine_id = machine_id
         self._child: Optional[subprocess.Popen[bytes]] = None
         self._rest = self._errors = b""
         self._ready: deque[Block] = deque()
         self._failures = 0
-        self._skipping = False
+        self._skipping = self._started = False
         at = _CURSOR_TIME.search(position)
         if since is not None and at and int(at.group(1), 16) / 1e6 < since:
             self._position = ""
@@ -119,7 +124,7 @@ class Journal:
         if self._ready:
             return 0.0
         if self._child is not None or not self._watches:
-            return None
+            return PROOF if self._failures and self._child is not None else None
         return BACKOFF[min(self._failures, len(BACKOFF)) - 1] if self._failures else 0.0
 
     def read(self) -> Iterator[Block]:
@@ -130,16 +135,17 @@ class Journal:
             self._start()
         while self._child is not None:
             out, err = self.filenos()
-            self._errors = (self._errors + (_take(err) or b""))[-2000:]
-            data = _take(out)
-            if data is None:
-                return
-            if not data:
+            complaint, data = _take(err), _take(out)
+            self._errors = (self._errors + (complaint or b""))[-2000:]
+            if data == b"":
                 self._ended()
                 return
-            if self._failures:
+            if self._failures and (data or self._started) and not complaint:
                 self._failures = 0
                 self._problems.pop(LOG, None)
+            self._started = True
+            if data is None:
+                return
             self._ready.extend(self._blocks(data))
             while self._ready:
                 yield self._ready.popleft()
@@ -172,7 +178,9 @@ class Journal:
         for _, alternatives in self._watches:
             for group in alternatives:
                 fields.update(dict.fromkeys(group))
-        told = ["--follow", "--output=json", "--all", "--quiet", "--no-pager", "--system"]
+        # Without --merge, --follow leaves out what was written before the last boot.
+        told = ["--follow", "--merge", "--output=json", "--all", "--quiet", "--no-pager"]
+        told.append("--system")
         told.append("--output-fields=" + ",".join(fields))
         if self._position:
             told += ["--no-tail", f"--after-cursor={self._position}"]
@@ -180,6 +188,7 @@ class Journal:
             told += ["--no-tail", f"--since=@{int(self._since)}"]
         else:
             told.append("--lines=0")
+        own = self._own_entries()
         if all(alternatives for _, alternatives in self._watches):
             unions = dict.fromkeys(
                 tuple(f"{field}={value}" for field in group for value in sorted(group[field]))
@@ -187,9 +196,20 @@ class Journal:
                 for group in alternatives
             )
             for union in unions:
-                told += [*union, "+"]
+                told += [*own, *union, "+"]
             del told[-1]
+        else:
+            told += own
         return told
+
+    def _own_entries(self) -> list[str]:
+        """Return the match that leaves out what other hosts have sent to this one's journal."""
+        try:
+            with open(self._machine_id, encoding="ascii") as file:
+                machine = file.read().strip()
+        except OSError:
+            return []
+        return [f"_MACHINE_ID={machine}"] if machine else []
 
     def _start(self) -> None:
         try:
@@ -206,7 +226,7 @@ class Journal:
         for fileno in self.filenos():
             os.set_blocking(fileno, False)
         self._rest = self._errors = b""
-        self._skipping = False
+        self._skipping = self._started = False
 
     def _ended(self) -> None:
         said = self._errors.decode(errors="replace").strip().splitlines()

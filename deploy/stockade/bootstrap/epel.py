@@ -34,7 +34,10 @@ _RHEL = (
 
 
 def epel(distribution: str, url: str) -> Epel:
-    """Return the way to EPEL for ``ID VERSION_ID``; ``url`` is the inventory's ``base_epel_url``."""
+    """Return the way to EPEL for ``ID VERSION_ID``.
+
+    ``url`` is the inventory's ``base_epel_url``, which wins where there is a choice.
+    """
     name, _, version = distribution.partition(" ")
     major = version.split(".")[0]
     builder = _CRB
@@ -44,7 +47,9 @@ def epel(distribution: str, url: str) -> Epel:
         return Epel(refusal="EPEL is not for Amazon Linux; use packages of its own repositories")
     if name == "rhel":
         if not url:
-            return Epel(refusal="RHEL has no epel-release of its own: set base_epel_url to that rpm")
+            return Epel(
+                refusal="RHEL has no epel-release of its own: set base_epel_url to that rpm"
+            )
         builder = _RHEL.format(major)
     if name == "ol":
         builder = f"dnf -q config-manager --set-enabled ol{major}_codeready_builder"

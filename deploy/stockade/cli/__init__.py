@@ -16,8 +16,8 @@ from collections.abc import Sequence
 
 import typer
 
+from stockade.cli.actions import INTERRUPTED, WRONG
 from stockade.cli.commands import app
-from stockade.cli.run import INTERRUPTED, WRONG
 from stockade.errors import InputError, StockadeError
 from stockade.report import json
 from stockade.report.text import plain
@@ -49,7 +49,8 @@ def run(arguments: Sequence[str]) -> int:
         # typer keeps a copy of click's errors of usage, whose names are not public.
         if not hasattr(error, "format_message"):
             raise
-        print(f"stockade: {error.format_message()}", file=sys.stderr)
+        said = error.format_message()
+        print(said if said.startswith("Usage:") else f"stockade: {said}", file=sys.stderr)
         return WRONG
     return code if isinstance(code, int) else 0
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from stockade import __version__, example
-from stockade.cli import run
+from stockade.cli import actions
 from stockade.cli.options import (
     DebugOption,
     DiffOption,
@@ -66,7 +66,7 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR")]) -> int:
     """
     for path in example.init(directory):
         print(path)
-    return run.OK
+    return actions.OK
 
 
 @app.command()
@@ -90,7 +90,7 @@ def plan(
       stockade plan --json
     """
     options = Options(inventory, limit, json, parallel, debug).over(context)
-    return run.plan(options, diff=diff)
+    return actions.plan(options, diff=diff)
 
 
 @app.command()
@@ -113,7 +113,7 @@ def push(
       stockade push --limit 'web:!web3' --diff
     """
     options = Options(inventory, limit, json, parallel, debug).over(context)
-    return run.push(options, diff=diff)
+    return actions.push(options, diff=diff)
 
 
 @app.command()
@@ -140,7 +140,7 @@ def status(
       stockade status --jail sshd --json
     """
     options = Options(inventory, limit, json, parallel, debug).over(context)
-    return run.status(options, host, jail)
+    return actions.status(options, host, jail)
 
 
 @app.command()
@@ -156,7 +156,7 @@ def hosts(
     Example:
       stockade hosts --limit 'web:&paris'
     """
-    return run.hosts(Options(inventory, limit, json).over(context))
+    return actions.hosts(Options(inventory, limit, json).over(context))
 
 
 @app.command()
@@ -183,11 +183,13 @@ def hostkeys(
       stockade hostkeys --limit web1
       stockade hostkeys --limit web1 --approve
     """
-    return run.hostkeys(Options(inventory, limit, json, parallel).over(context), approve=approve)
+    return actions.hostkeys(
+        Options(inventory, limit, json, parallel).over(context), approve=approve
+    )
 
 
 @app.command()
 def version() -> int:
     """Print the version."""
     print(__version__)
-    return run.OK
+    return actions.OK

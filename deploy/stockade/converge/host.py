@@ -47,11 +47,11 @@ class Host:
 
     def __init__(self, root: str = "/", python: str = "") -> None:
         self.root, self.python = root, python
-        path = os.environ.get("PATH", "")
+        path = os.environ.get("PATH") or os.defpath
         self._environment = {
             **os.environ,
             "LC_ALL": "C",
-            "PATH": path + ":" + SBIN if path else SBIN,
+            "PATH": path if root != "/" else f"{path}:{SBIN}",
             "SYSTEMD_PAGER": "",
             "SYSTEMD_COLORS": "0",
         }

@@ -74,7 +74,7 @@ def verify(host: Host, staged: Path, unit: str, bundle: str) -> Optional[str]:
     text = staged.read_text(encoding="utf-8")
     text = text.replace(PYTHON, host.python).replace(bundle or PYTHON, host.python)
     staged.write_text(text, encoding="utf-8")
-    done = host.run("systemd-analyze", "verify", str(staged), timeout=20.0)
+    done = host.run("systemd-analyze", "--man=no", "verify", str(staged), timeout=20.0)
     ours = [line for line in done.err.splitlines() if unit in line]
     if done.rc in (0, -1, 127) or not ours:
         return None

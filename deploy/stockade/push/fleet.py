@@ -13,7 +13,7 @@ from typing import NamedTuple
 from stockade.errors import Refused, StockadeError, Unreachable
 from stockade.facts import python_package
 from stockade.model import Change, Host, HostResult, Manifest, Mode
-from stockade.push.install import Installed, install
+from stockade.push.install import Installed, install, order
 from stockade.push.talk import Lacking, Progress, Settings, talk
 from stockade.remote import Remote
 
@@ -238,11 +238,12 @@ def _planned(lacking: Lacking, mode: Mode) -> HostResult:
 
 
 def _not_installed(one: Lacking, done: Installed, did: tuple[Change, ...]) -> HostResult:
+    wanted = ", ".join(order(one)["packages"])
     return HostResult(
         one.host.name,
-        "failed",
+        "failed" if did else "refused",
         changes=did,
         facts=one.facts,
-        error=done.error,
+        error=f"cannot install {wanted}: {done.error}",
         remedy="mend the host's package sources, or install it by hand, then push again",
     )

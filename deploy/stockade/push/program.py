@@ -7,12 +7,14 @@ import ast
 import functools
 import io
 import json
+import re
 import tokenize
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stockade.errors import Refused
 from stockade.facts import FAMILIES, MANAGERS
 from stockade.model import File, Host, Manifest, Mode
 
@@ -27,7 +29,7 @@ ORDER = ("host", "wire", "facts", "files", "undo", "service", "push", "main")
 # sh: $1 marker, $2 wanted Python or "", $3 Python code, $4 SSH_CONNECTION.
 # Status 2 is an option that Python 2 does not know, 97 a Python that is too old or not whole.
 _LOADER = (
-    'PATH="$PATH:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"; LC_ALL=C; export PATH LC_ALL; '
+    'PATH="$PATH:/usr/bin:/bin"; LC_ALL=C; export PATH LC_ALL; '
     # Not whatever comes first on a user's PATH: the agent will run as root by this Python.
     "for p in $2 /usr/bin/python3 /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11 "
     "/usr/bin/python3.10 /usr/bin/python3.9 /usr/libexec/platform-python "
@@ -60,7 +62,17 @@ _SUDO = "LC_ALL=C; export LC_ALL; " + _DIRECT.replace("exec", "exec sudo %s --")
 
 
 def command(host: Host, marker: str) -> str:
-    """Return the command line of the one exec; it holds no secret."""
+    """Return the command line of the one exec; it holds no secret.
+
+    Raises:
+        Refused: the Python that the inventory names could not be quoted in every shell.
+    """
+    if not re.fullmatch(r"[\w./+-]*", host.python or ""):
+        raise Refused(
+            f"{host.python!r} is no path of a Python",
+            host=host.name,
+            remedy="correct ansible_python_interpreter",
+        )
     if host.become:
         start = _SUDO % ('-S -p ""' if host.become_password is not None else "-n")
     else:
@@ -112,7 +124,7 @@ def request(
     *,
     diff: bool = False,
     root: str = "/",
-    health_timeout: float = 30.0,
+    health_timeout: float = 120.0,
     lock_timeout: float = 10.0,
     deploys: bool = False,
 ) -> bytes:

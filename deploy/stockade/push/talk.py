@@ -21,7 +21,7 @@ from stockade.remote import Remote, Session
 Progress = Callable[[str, str], None]
 """Called with a host's name and what happens there now; from any thread."""
 
-READY = 45.0
+READY = 60.0
 """Seconds for sudo and Python to start; PAM may think for a while about a wrong password."""
 SILENCE = 150.0
 """Seconds without a word from converge, whose own steps all end earlier."""
@@ -44,7 +44,7 @@ class Settings:
 
     diff: bool = False
     root: str = "/"
-    health_timeout: float = 30.0
+    health_timeout: float = 120.0
     lock_timeout: float = 10.0
     trace: bool = False
 
@@ -120,7 +120,7 @@ def talk(
 
 def _first_message(session: Session, host: Host) -> Mapping[str, Any]:
     """Return ``ready`` or ``bare``."""
-    deadline = time.monotonic() + READY
+    deadline, ended = time.monotonic() + READY, True
     try:
         if host.become and host.become_password is not None:
             session.send(host.become_password.encode() + b"\n")
@@ -135,8 +135,16 @@ def _first_message(session: Session, host: Host) -> Mapping[str, Any]:
                 break
             if message.get("say") in ("ready", "bare"):
                 return message
+        else:
+            ended = False
     except OSError:
         pass  # the ending tells why
+    if not ended:
+        raise Refused(
+            f"neither a shell nor Python started within {READY:.0f} s{_last_line(session.heard)}",
+            host=host.name,
+            remedy="is the host overloaded? then push again",
+        )
     status, said = session.ending()
     what, remedy = _no_start(host, status, said)
     raise Refused(what, host=host.name, remedy=remedy)
@@ -199,7 +207,9 @@ _SUDO: Sequence[tuple[tuple[str, ...], str, str]] = (
 )
 
 
-def _last_line(said: str) -> str:
+def _last_line(said: str | bytes) -> str:
+    if isinstance(said, bytes):
+        said = said.decode("utf-8", "replace")
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return f", after saying: {lines[-1][:200]}" if lines else ", without a word"
 

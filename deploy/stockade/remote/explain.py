@@ -150,7 +150,9 @@ def _protocol(error: BaseException, host: Host) -> Words:
 
 def _ssh(error: BaseException, host: Host) -> Words:
     text = str(error)
-    if "protocol banner" in text:
+    if "No existing session" in text:
+        return _timeout(error, host)  # its negotiation never came to an end
+    if "protocol banner" in text or "protocol version" in text:
         return (
             f"{host.address}:{host.port} answers, but not as an ssh server",
             "is this the right port (ansible_port)? an overloaded sshd also looks like this",

@@ -148,6 +148,7 @@ def _connect(host: Host, known: tuple[HostKey, ...]) -> paramiko.Transport:
         raise
     with _undone_on_error(transport):
         transport.banner_timeout = transport.auth_timeout = host.connect_timeout
+        transport.handshake_timeout = host.connect_timeout
         options = transport.get_security_options()
         options.kex, options.ciphers = KEX, CIPHERS
         kinds = {key.kind for key in known}
@@ -155,7 +156,7 @@ def _connect(host: Host, known: tuple[HostKey, ...]) -> paramiko.Transport:
         options.key_types = sorted(
             KEY_TYPES, key=lambda kind: (_key_kind(kind) not in kinds, KEY_TYPES.index(kind))
         )
-        transport.start_client(timeout=host.connect_timeout)
+        transport.start_client(timeout=3 * host.connect_timeout)
     return transport
 
 

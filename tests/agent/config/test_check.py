@@ -101,10 +101,36 @@ def test_slip_in_action(base):
     text = "[Definition]\nactionban = x <ip>\nactionunbann = y <ip>\n"
     files = {"jail.local": ON + "action = a\n", "action.d/a.conf": text}
 
-    assert [
-        "action.d/a.conf:3:1: unknown option actionunbann in [Definition]"
-        " (did you mean actionunban?)"
-    ] == found(base(files))
+    message = "unknown option actionunbann in [Definition] (did you mean actionunban?)"
+    assert [f"action.d/a.conf:3:1: {message}"] == found(base(files))
+
+
+def test_unused_option_of_a_filter(base):
+    """What is broken in a filter but not used is told: fail2ban would not start."""
+    text = "[Definition]\nfailregex = bad <HOST>\nother = %(nope)s\n"
+
+    message = "other refers to %(nope)s, which is not defined"
+    assert [f"filter.d/any.conf:3:9: {message}"] == found(
+        base({"jail.local": ON, "filter.d/any.conf": text})
+    )
+
+
+@pytest.mark.parametrize("word", ["192.0.2.300", "192.0.2.0/33", "2001:db8::/129", "10.0.0/8x"])
+def test_ignoreip_that_is_none(base, word):
+    """An address that is none would protect nobody."""
+    directory = base({"jail.local": f"{ON}ignoreip = 192.0.2.1 {word}\n"})
+
+    expected = f"jail.local:4:22: ignoreip: {word!r} is neither address nor network"
+    assert [expected] == found(directory)
+
+
+def test_ignoreip(base):
+    """Addresses, networks, masks, names and files are fine."""
+    words = (
+        "192.0.2.1, 192.0.2.0/24 198.51.100.0/255.255.255.0 2001:db8::/32 a.example.org file:/x/y"
+    )
+
+    assert [] == found(base({"jail.local": f"{ON}ignoreip = {words}\n"}))
 
 
 def test_jail_that_sees_nothing(base):

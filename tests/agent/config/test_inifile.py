@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Is a file read in fail2ban's dialect, and does every value know its line?"""
 
+import configparser
+import random
 from textwrap import dedent
 
 import pytest
@@ -117,3 +119,38 @@ def test_unreadable_file(tmp_path):
 def test_byte_order_mark():
     """A file that an editor began with a mark reads like any other."""
     assert {"s": {"a": "1"}} == texts("\ufeff[s]\na=1\n")
+
+
+LINES = (
+    "[s]", "[t] ; c", "[DEFAULT]", "[a]b]", "[]", "[ s ]", "  [s]", "a = 1", "A: 2", "b=", "b",
+    "c = x ; y", "c = x;y", " d = 1", "  e = 2", "\tf : 3", "  more", "    deeper", "\tmore ; c",
+    "# note", "  ; note", ";x", "", "   ", " ; c", "g == 1", "h : = 2", "= 1", "i = [x]",
+    "j = 1 # kept", "\x0ck = 1", "l = \u00a0x\u00a0", "\u2003m = 1", "n\x85 = 1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_as_configparser_reads_it(seed):
+    """Every text is read as by the standard library's parser, which is fail2ban's."""
+    chance = random.Random(seed)
+    source = "[s]\n" * chance.randint(0, 1)
+    source += "\n".join(chance.choice(LINES) for _ in range(chance.randint(1, 12)))
+    parser = configparser.ConfigParser(inline_comment_prefixes=";", interpolation=None)
+    try:
+        parser.read_string(source)
+    except configparser.Error:
+        assert parse(source, "x.conf").faults
+        return
+
+    ini = parse(source, "x.conf")
+
+    assert [] == ini.faults
+    expected = {name: dict(parser._sections[name]) for name in parser.sections()}
+    if parser.defaults():
+        expected["DEFAULT"] = dict(parser.defaults())
+    ours = {
+        name: {option: value.text for option, value in options.items()}
+        for name, options in ini.sections.items()
+        if options or name != "DEFAULT"
+    }
+    assert expected == ours

@@ -46,7 +46,7 @@ def jail(base):
     """Return the one jail that options make."""
 
     def jail(options, files=None):
-        text = "[any]\nenabled = true\nlogpath = /x\n" + options
+        text = "[any]\nenabled = true\n" + options
         config = read(base({"jail.local": text, **(files or {})}))
         assert () == config.faults
         return config.jails[0]
@@ -81,10 +81,8 @@ def test_tutorial_slip(base):
     config = read(directory)
 
     assert ["sshd"] == [jail.name for jail in config.jails]
-    assert [
-        f"{directory}/jail.d/vnc.conf:3:10: no filter named tighvnc-auth"
-        " (did you mean tightvnc-auth?)"
-    ] == [str(fault) for fault in config.faults]
+    message = "no filter named tighvnc-auth (did you mean tightvnc-auth?)"
+    assert [f"{directory}/jail.d/vnc.conf:3:10: {message}"] == [str(f) for f in config.faults]
     assert ["tightvnc-auth"] == [fault.jail for fault in config.faults]
 
 
@@ -236,8 +234,9 @@ def test_only_named_jails(base):
         ("findtime = 0", "4:12", "findtime: '0' is no length of time"),
         ("backend = sytemd", "4:11", "backend: unknown backend 'sytemd' (did you mean systemd?)"),
         ("bantime.multipliers = 1 x", "4:23", "bantime.multipliers: '1 x' is no list of numbers"),
+        ("logencoding = utf-88", "4:15", "logencoding: unknown encoding 'utf-88'"),
         ("port = sshh", "4:8", "unknown port 'sshh' (did you mean ssh?)"),
-        ("protocol = tpc", "4:12", "unknown protocol 'tpc' (did you mean tcp?)"),
+        ("port = 1\nprotocol = tpc", "5:12", "unknown protocol 'tpc' (did you mean tcp?)"),
         ("filter = any[mode", "4:10", "filter: no ] at the end of any[mode"),
         ("action = nosuch", "4:10", "no action named nosuch"),
         ("action = smtp.py", "4:10", "action smtp.py is a Python class of fail2ban"),

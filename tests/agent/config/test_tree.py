@@ -70,6 +70,33 @@ def test_includes_stand_around_their_file(write):
     assert expected == names(tree(directory, "filter.d/f"))
 
 
+def test_reference_in_includes(write):
+    """The names of includes may refer to options of their own file."""
+    text = "[INCLUDES]\nbefore = paths-%(distro)s.conf\n{}\n[DEFAULT]\nx = 1\n"
+    directory = write(
+        {
+            "jail.conf": text.format("distro = debian"),
+            "paths-debian.conf": "[DEFAULT]\ny = 1\n",
+            "filter.d/f.conf": text.format(""),
+        }
+    )
+
+    assert "1" == tree(directory).defaults["y"].text
+    assert [2] == [fault.line for fault in tree(directory, "filter.d/f").faults]
+
+
+def test_local_of_a_missing_include(write):
+    """A .local is included where its .conf is missing."""
+    directory = write(
+        {
+            "jail.conf": "[INCLUDES]\nbefore = paths.conf\n",
+            "paths.local": "[DEFAULT]\ny = 1\n",
+        }
+    )
+
+    assert ["paths.local", "jail.conf"] == names(tree(directory))
+
+
 def test_circle_of_includes(write):
     """Files that include each other are read, and the reading ends."""
     directory = write(

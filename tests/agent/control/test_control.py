@@ -126,9 +126,8 @@ def test_what_is_no_request_is_refused(serving, path, line):
 def test_overlong_request(serving, path):
     """A request without an end is refused, and the connection closed."""
     with connect(path) as client:
-        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe, as it comes
-            while True:
-                client.sendall(b"x" * MAX_LINE)
+        with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):
+            client.sendall(b"x" * MAX_LINE * 20)
         assert ["ping", "", [], os.geteuid()] == ask(path, Request("ping"))
 
 
@@ -180,7 +179,7 @@ def test_fuzz(serving, path):
 
 def test_no_agent(path):
     """Nobody there is an error of its own, with what to do."""
-    with pytest.raises(NoAgentError, match="no agent answers .*systemctl start"):
+    with pytest.raises(NoAgentError, match=r"no agent answers .*systemctl start"):
         ask(path, Request("ping"))
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from stockade_agent.sources import Watch
-from stockade_agent.sources.journal import BACKOFF, Journal, groups
+from stockade_agent.sources.journal import BACKOFF, PROOF, Journal, groups
 
 
 DEADLINE = 10.0
@@ -75,6 +75,7 @@ def read(fake):
     made = []
 
     def read(*watches, until, journal=None, **options):
+        options = {"machine_id": str(fake.folder / "none"), **options}
         journal = journal or Journal(watches, journalctl=fake.command, **options)
         made.append(journal)
         blocks, end = [], time.monotonic() + DEADLINE
@@ -170,6 +171,19 @@ def test_a_watch_of_everything_asks_without_a_match(fake, read):
     assert all(option.startswith("--") for option in fake.asked()[0])
 
 
+def test_only_this_host_is_asked_about_and_all_its_boots(fake, read, tmp_path):
+    """Entries that other hosts sent here are left out; those from before a reboot are not."""
+    (tmp_path / "machine-id").write_text("f00d\n")
+    watches = [SSHD, Watch("cron", ("_COMM=cron",))]
+    read(*watches, until=asked(fake), machine_id=str(tmp_path / "machine-id"))
+    (told,) = fake.asked()
+
+    own = "_MACHINE_ID=f00d"
+    union = [own, "_SYSTEMD_UNIT=ssh.service", "+", own, "_COMM=sshd", "+", own, "_COMM=cron"]
+    assert union == told[-8:]
+    assert "--merge" in told
+
+
 def asked(fake):
     return lambda *_: (fake.folder / "asked").exists() and fake.asked()
 
@@ -202,6 +216,19 @@ def test_child_that_ends_is_started_again_after_the_last_entry(fake, read):
 
     assert "--after-cursor=s=1;i=1;t=f4240" in fake.asked()[1]
     assert {} == journal.problems()
+
+
+def test_a_child_that_stays_is_well_again(fake, read):
+    """After a new start the problem ends even if the journal is quiet, but not at once."""
+    fake.has(then="no space")
+    journal, _ = read(SSHD, until=lambda journal, _: journal.problems())
+    fake.has()
+    list(journal.read())
+    assert PROOF == journal.due()
+    assert journal.problems()
+    list(journal.read())
+
+    assert ({}, None) == (journal.problems(), journal.due())
 
 
 def test_no_journalctl_is_a_problem(tmp_path):

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""Do the commands say what a person or a program needs, and end with the right code?"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from stockade_agent import __version__, cli
+
+
+JAIL_CONF = """\
+[sshd]
+enabled = true
+port = 22
+logpath = /nowhere/auth.log
+{more}
+failregex = {regex}
+"""
+
+
+@pytest.fixture
+def etc(tmp_path):
+    """Return what writes a configuration and returns its directory."""
+
+    def write(regex="from <HOST>", more=""):
+        (tmp_path / "jail.conf").write_text(JAIL_CONF.format(regex=regex, more=more))
+        (tmp_path / "stockade.conf").write_text(f"[Definition]\nsocket = {tmp_path}/sock\n")
+        return str(tmp_path)
+
+    return write
+
+
+def test_check_of_a_good_configuration(etc, capsys):
+    """One line says that all is well."""
+    directory = etc()
+
+    assert 0 == cli.main(["check", directory])
+    assert f"{directory}: 1 jail is fine: sshd\n" == capsys.readouterr().out
+
+
+def test_check_names_every_fault_with_its_place(etc, capsys):
+    """Faults of the language and of regexes come in one run, a line each."""
+    directory = etc(regex="(<HOST>", more="maxretry = many")
+    with open(f"{directory}/jail.conf", "a") as jail:
+        jail.write("[two]\nenabled = true\nfailregex = [<HOST>\nlogpath = /x\nport = 1\n")
+
+    assert 1 == cli.main(["check", directory])
+    out = capsys.readouterr().out.splitlines()
+    assert all(line.startswith(f"{directory}/jail.conf:") for line in out)
+    assert any("maxretry" in line for line in out)
+    assert any("[two] failregex" in line for line in out)
+
+
+def test_check_as_json(etc, capsys):
+    """A program gets path, line and words apart."""
+    directory = etc(regex="(<HOST>")
+
+    assert 1 == cli.main(["check", "--json", directory])
+    found = json.loads(capsys.readouterr().out)
+    assert [] == found["jails"]
+    assert ("sshd", 6) == (found["faults"][0]["jail"], found["faults"][0]["line"])
+
+
+def test_check_of_nothing(tmp_path, capsys):
+    """A directory that is not there is a configuration that is wrong."""
+    assert 1 == cli.main(["check", str(tmp_path / "none")])
+    assert "none: no such directory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["ban", "sshd", "192.0.2.7"], ["unban", "192.0.2.7"], ["reload"], ["ping"]],
+    ids=lambda words: words[0],
+)
+def test_no_agent(etc, capsys, words):
+    """Without an agent there is a line with what to do, and a code of its own."""
+    directory = etc()
+
+    assert 4 == cli.main([*words, "-c", directory])
+    assert (
+        f"stockade-agent: {directory}/sock: no agent answers (systemctl start stockade-agent)\n"
+        == capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param(["frobnicate"], id="unknown"),
+        pytest.param(["ban", "sshd"], id="ban-nobody"),
+        pytest.param(["run", "--firewall", "pf"], id="firewall"),
+    ],
+)
+def test_usage(words, capsys):
+    """A wrong command line is one line on standard error and exit code 1."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+
+    assert 1 == ended.value.code
+    assert 1 == len(capsys.readouterr().err.splitlines())
+
+
+@pytest.mark.parametrize("words", [[], ["sshd"], ["192.0.2.7", "--all"]], ids=str)
+def test_unban_wants_to_know_whom(etc, capsys, words):
+    """Addresses or all: one of them, not both."""
+    assert 1 == cli.main(["unban", *words, "-c", etc()])
+    assert "give addresses, or --all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, asked",
+    [
+        (["unban", "192.0.2.7"], ("unban", "", ("192.0.2.7",))),
+        (["unban", "sshd", "192.0.2.7"], ("unban", "sshd", ("192.0.2.7",))),
+        (["unban", "--all"], ("unban", "", ("all",))),
+        (["unban", "sshd", "--all"], ("unban", "sshd", ("all",))),
+        (
+            ["ban", "sshd", "192.0.2.7", "2001:db8::/64"],
+            ("ban", "sshd", ("192.0.2.7", "2001:db8::/64")),
+        ),
+    ],
+    ids=str,
+)
+def test_what_the_agent_is_asked(monkeypatch, capsys, words, asked):
+    """The words become one request; what changed is printed, escaped."""
+    requests = []
+
+    def ask(path, request):
+        requests.append((path, request.command, request.jail, request.ids))
+        return {"changed": ["192.0.2.7", "\x1b[31m"]}
+
+    monkeypatch.setattr("stockade_agent.control.client.ask", ask)
+
+    assert 0 == cli.main([*words, "--socket", "/run/x"])
+    assert [("/run/x", *asked)] == requests
+    assert capsys.readouterr().out.endswith("banned: 192.0.2.7, \\x1b[31m\n")
+
+
+def test_version(capsys):
+    """The version is the package's."""
+    assert 0 == cli.main(["version"])
+    assert capsys.readouterr().out.startswith(f"stockade-agent {__version__} (Python 3.")
+
+
+def test_help_documents_the_exit_codes(capsys):
+    """What each code means stands in --help, with examples for each command."""
+    with pytest.raises(SystemExit):
+        cli.main(["ban", "--help"])
+    out = capsys.readouterr().out
+
+    assert "exit codes:" in out
+    assert "stockade-agent ban sshd 192.0.2.7" in out
+
+
+@pytest.mark.parametrize("module", ["daemon", "filter", "config", "sqlite3", "subprocess"])
+def test_version_and_ping_import_little(module):
+    """What is asked often starts fast: the daemon's modules stay out."""
+    code = (
+        "import sys; from stockade_agent import cli; cli.main(['version']);"
+        "cli.main(['ping', '--socket', '/nowhere']);"
+        f"sys.exit(any(name in sys.modules for name in ({module!r}, 'stockade_agent.{module}')))"
+    )
+    env = {"PYTHONPATH": str(cli.__file__).rsplit("/", 2)[0]}
+
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=env)
+
+
+def test_an_internal_error_is_no_usage_error(monkeypatch, capsys):
+    """What nobody expected is shown whole, and ends with the code for failure."""
+    monkeypatch.setattr(cli, "_print_json", lambda _: 1 / 0)
+
+    assert 3 == cli.main(["version", "--json"])
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.endswith("stockade-agent: division by zero\n")

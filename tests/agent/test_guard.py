@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+"""Does a jail at work ban whom its lines name, and nobody who is to be spared?"""
+
+import io
+
+import pytest
+
+from stockade_agent.errors import ControlError, RegexError
+from stockade_agent.guard import Guard
+from stockade_agent.log import Log
+from stockade_agent.model import ActionSpec, Block, FilterSpec, JailSpec, Shield, target
+from stockade_agent.protected import Protected
+
+
+NOW = 1_700_000_000.0
+
+
+class Names:
+    """A resolver whose answers a test gives."""
+
+    def __init__(self):
+        self.known, self.asked = {}, []
+
+    def addresses(self, name, now):
+        self.asked.append(name)
+        return self.known.get(name)
+
+    def tell(self, name, *addresses):
+        self.known[name] = tuple(target(address) for address in addresses)
+
+
+class Scene:
+    """A guard and what is around it."""
+
+    def __init__(self, tmp_path, **options):
+        self.names, self.said = Names(), io.StringIO()
+        self.own = {target("127.0.0.1")}
+        protected = Protected(str(tmp_path / "controllers"), lambda: self.own, lambda: ())
+        regex = options.pop("failregex", ("failed from <HOST>$",))
+        spec = {"maxretry": 2, "shield": Shield("sshd"), **options}
+        self.guard = Guard(
+            JailSpec("sshd", FilterSpec("f", failregex=regex, usedns="yes"), **spec),
+            protected=protected,
+            resolver=self.names,
+            history=None,
+            log=Log(self.said, prefixed=False),
+            now=NOW,
+        )
+
+    def read(self, *hosts, now=NOW):
+        data = "".join(f"failed from {host}\n" for host in hosts).encode()
+        block = Block(("sshd",), "journal", data, "", (now,) * len(hosts))
+        return [ban.id for ban in self.guard.read(block, now, live=True)]
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return Scene(tmp_path)
+
+
+def test_failures_become_bans(scene):
+    """Enough failures of one address are one ban of it."""
+    assert ["192.0.2.7"] == scene.read("192.0.2.7", "192.0.2.8", "192.0.2.7")
+
+
+def test_a_name_waits_for_its_addresses(scene):
+    """A host name is resolved beside the loop; each address that it has counts."""
+    assert [] == scene.read("bad.example", "bad.example")
+    scene.names.tell("bad.example", "192.0.2.7", "2001:db8::7")
+
+    found = [ban.id for ban in scene.guard.answered("bad.example", NOW)]
+    assert ["192.0.2.7", "2001:db8::7"] == sorted(found)
+    assert [] == scene.guard.answered("bad.example", NOW)
+
+
+def test_a_name_without_an_address_is_no_failure(scene):
+    """Who cannot be resolved cannot be banned, and it is said."""
+    scene.names.tell("bad.example")
+
+    assert [] == scene.read("bad.example", "bad.example")
+    assert "[sshd] no address of bad.example is known" in scene.said.getvalue()
+
+
+def test_waiting_failures_are_bounded(scene, monkeypatch):
+    """A flood of names drops the oldest rather than filling the memory."""
+    monkeypatch.setattr("stockade_agent.guard.MOST_WAITING", 3)
+    scene.read(*[f"{n}.example" for n in range(5)])
+
+    assert 3 == len(scene.guard._waiting)
+    assert "0.example is not counted" in scene.said.getvalue()
+
+
+def test_nobody_is_banned_before_the_ignore_list_is_known(tmp_path):
+    """While a name in ignoreip is being resolved, failures wait; then the named one is spared."""
+    scene = Scene(tmp_path, ignoreip=("friend.example",))
+    assert [] == scene.read("192.0.2.7", "192.0.2.7", "192.0.2.8", "192.0.2.8")
+    scene.names.tell("friend.example", "192.0.2.7")
+
+    assert ["192.0.2.8"] == [ban.id for ban in scene.guard.answered("friend.example", NOW)]
+    assert "[sshd] Ignore 192.0.2.7 by dns" in scene.said.getvalue()
+
+
+def test_an_address_that_becomes_ours_is_spared(scene):
+    """Own addresses are looked up again before a ban is made."""
+    assert [] == scene.read("192.0.2.7")
+    scene.own.add(target("192.0.2.7"))
+
+    assert [] == scene.read("192.0.2.7", now=NOW + 5)
+    assert [] == scene.read("192.0.2.7", "192.0.2.7", now=NOW + 5)
+    assert {} == scene.guard.jail.banned
+
+
+def test_by_hand_nobody_is_banned_who_is_spared(scene):
+    """A person gets the reason."""
+    assert target("192.0.2.0/24") == scene.guard.check("192.0.2.9/24", NOW)
+    for id_, why in (("127.0.0.1", "own address"), ("sshd", "no address")):
+        with pytest.raises(ControlError, match=why):
+            scene.guard.check(id_, NOW)
+
+
+def test_an_error_of_ours_stops_one_jail_only(scene, monkeypatch):
+    """Whatever happens while a line is judged is said, and ends that jail's work."""
+    monkeypatch.setattr(scene.guard.filter, "failures", lambda *_, **__: 1 / 0)
+    assert [] == scene.read("192.0.2.7")
+    assert [] == scene.read("192.0.2.7")
+
+    assert "stopped by ZeroDivisionError: division by zero" == scene.guard.problem
+    assert 1 == scene.said.getvalue().count("ZeroDivisionError")
+
+
+def test_a_regex_that_does_not_compile_is_said_at_the_start(tmp_path):
+    """A broken jail is refused when it is made."""
+    with pytest.raises(RegexError):
+        Scene(tmp_path, failregex=("(<HOST>",))
+
+
+@pytest.mark.parametrize(
+    "options, problem",
+    [
+        pytest.param({}, "", id="none"),
+        pytest.param({"failregex": ()}, "no failregex: nothing can match", id="no-failregex"),
+        pytest.param({"shield": None}, "no action of it bans in the firewall", id="no-firewall"),
+        pytest.param(
+            {"actions": (ActionSpec("mail", "sendmail"),)}, "action mail is not run yet", id="mail"
+        ),
+        pytest.param({"ignorecommand": "x"}, "ignorecommand is not run yet", id="ignorecommand"),
+        pytest.param(
+            {"backend_parameters": {"journalflags": "1"}},
+            "backend: journalflags is not used yet",
+            id="backend",
+        ),
+    ],
+)
+def test_what_a_jail_does_not_do_is_its_problem(tmp_path, options, problem):
+    """What the configuration asks for and is not done is said in the status."""
+    assert problem == Scene(tmp_path, **options).guard.problem

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""Does banning go on whatever befalls the ledger, and is nothing lost once it works again?"""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from stockade_agent.ledger import Ledger
+from stockade_agent.log import Log
+from stockade_agent.model import Ban, target
+from stockade_agent.records import Records
+
+
+NOW = 1000.0
+
+
+def ban(id_, jail="sshd", **values):
+    return Ban(jail, id_, target(id_), at=NOW, bantime=600, **values)
+
+
+@pytest.fixture
+def said():
+    return io.StringIO()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "ledger.sqlite3"
+
+
+@pytest.fixture
+def records(path, said):
+    records = Records(str(path), Log(said))
+    yield records
+    records.close(NOW)
+
+
+def broken(records, monkeypatch):
+    """Make every further write fail, as on a full disk."""
+    monkeypatch.setattr(records._ledger, "_run", lambda *_: records._ledger._db.execute("nonsense"))
+
+
+def test_what_is_noted_is_committed_together(records, path):
+    """A ban, the totals and the log's position reach the file with one commit."""
+    records.read_to("/var/log/auth.log", "1:2:3:0")
+    records.count("sshd", 5, 1)
+    records.count("sshd", 2, 0)
+    records.intend([ban("192.0.2.7")])
+    other = Ledger(str(path))
+    assert ([], {}) == (other.bans(), other.positions())
+    assert records.behind
+    records.commit(NOW)
+
+    assert [ban("192.0.2.7")] == other.bans()
+    assert {"/var/log/auth.log": "1:2:3:0"} == other.positions()
+    assert {"sshd": (7, 1)} == other.totals()
+    assert not records.behind
+    other.close()
+
+
+def test_totals_go_on_after_a_restart(records, path, said):
+    """The next agent counts from where this one was."""
+    records.count("sshd", 5, 1)
+    records.held_by("nftables")
+    records.commit(NOW)
+    again = Records(str(path), Log(said))
+    again.count("sshd", 1, 1)
+
+    assert {"sshd": (6, 2)} == again.totals
+    assert "nftables" == again.backend
+    again.close(NOW)
+
+
+def test_a_ledger_that_fails_is_said_once_and_written_down_later(records, path, said, monkeypatch):
+    """What was banned, lifted and counted meanwhile is in the file after it heals."""
+    records.intend([ban("192.0.2.1"), ban("192.0.2.2"), ban("192.0.2.3", "vnc")])
+    records.commit(NOW)
+    broken(records, monkeypatch)
+    records.intend([ban("192.0.2.4")])
+    records.lifted([ban("192.0.2.1")])
+    records.read_to("log", "1:2:3:0")
+    records.count("sshd", 3, 1)
+    records.commit(NOW)
+    assert "nonsense" in records.problem
+    assert 1 == said.getvalue().count("a restart would forget them")
+
+    assert records.heal(NOW, ["sshd"], [ban("192.0.2.2"), ban("192.0.2.4")])
+    kept = Ledger(str(path))
+    assert {"192.0.2.2", "192.0.2.3", "192.0.2.4"} == {each.id for each in kept.bans()}
+    assert ({"log": "1:2:3:0"}, {"sshd": (3, 1)}) == (kept.positions(), kept.totals())
+    assert [1, 1] == [kept.past(f"192.0.2.{n}", "sshd")[0] for n in (2, 4)]
+    assert "" == records.problem
+    kept.close()
+
+
+def test_a_ledger_that_cannot_be_opened(said, tmp_path):
+    """The agent starts without one, and takes it once it can be had."""
+    (tmp_path / "state").write_text("in the way")
+    records = Records(str(tmp_path / "state" / "ledger.sqlite3"), Log(said))
+    assert records.problem
+    records.intend([ban("192.0.2.7")])
+    assert not records.heal(NOW, ["sshd"], [ban("192.0.2.7")])
+    os.unlink(tmp_path / "state")
+
+    assert records.heal(NOW, ["sshd"], [ban("192.0.2.7")])
+    assert [ban("192.0.2.7")] == records.bans()
+    records.close(NOW)
+
+
+def test_a_corrupt_ledger_is_said(path, said):
+    """What was set aside is an error in the log, not the end."""
+    path.parent.mkdir()
+    path.write_bytes(b"nonsense" * 999)
+    records = Records(str(path), Log(said))
+
+    assert "" == records.problem
+    assert "<3>ledger: " in said.getvalue()
+    assert Path(f"{path}.corrupt").exists()
+    records.close(NOW)
+
+
+def test_past(records):
+    """Earlier bans are told as the jail wants them."""
+    records.intend([ban("192.0.2.7")])
+
+    assert (1, NOW) == records.past("192.0.2.7", None)
+    assert records.past("192.0.2.8", "sshd") is None

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+"""Do our actions call the same tools with the same words and input as fail2ban's?"""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+from conformance import courses, oracle, stubs
+from stockade_agent.config import duration, read
+from stockade_agent.firewall.actions import Actions, in_shell
+from stockade_agent.firewall.pool import Pool
+from stockade_agent.firewall.process import Shell
+from stockade_agent.firewall.tags import Facts
+from stockade_agent.model import Ban, target
+
+
+JUDGE = Path(__file__).with_name("judge_actions.py")
+
+
+def theirs(package, folder, asked):
+    """Return what fail2ban does in each of the courses."""
+    done = subprocess.run(
+        (oracle.python(), JUDGE),
+        input=json.dumps({"config": str(folder / "config"), "courses": asked}),
+        env={
+            **stubs.environment(folder),
+            "PYTHONPATH": f"{package}/usr/lib/python3/dist-packages",
+            "PYTHONWARNINGS": "ignore",
+        },
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=600,
+    )
+    return json.loads(done.stdout)
+
+
+class Names:
+    """Host names that need no name server; the judge has the same ones."""
+
+    def fully_qualified(self):
+        return "host.example.com"
+
+    def short(self):
+        return "host"
+
+    def of(self, address):
+        return f"host-of-{address}"
+
+
+def ours(folder, asked):
+    """Return what we do in each of the courses, in the same form."""
+    specs = {jail.name: jail for jail in read(str(folder / "config")).jails}
+    return [Course(folder, specs, course).steps() for course in asked]
+
+
+class Course:
+    """A jail's actions, led through the steps."""
+
+    def __init__(self, folder, specs, asked):
+        self.folder, self.specs, self.asked = folder, specs, asked
+        self.jail = specs[asked["jail"]]
+        self.pool = Pool(time.monotonic)
+        shell = Shell(time.monotonic, environment=stubs.environment(folder))
+        self.actions = Actions(
+            self.jail.name, self.jail.actions, self.pool, in_shell(shell), Names(), seconds=duration
+        )
+        self.bans = {}
+
+    def facts(self):
+        return Facts(
+            jail=self.jail.name,
+            now=courses.NOW,
+            bantime=self.jail.bantime,
+            banned=len(self.bans),
+            banned_total=len(self.bans),
+            found=2,
+            found_total=9,
+        )
+
+    def steps(self):
+        stubs.clean(self.folder)
+        answers = []
+        for word, *data in self.asked["steps"]:
+            if word == "fail":
+                (self.folder / "fail").write_text(data[0])
+                continue
+            self.step(word, *data)
+            assert self.pool.drain(60)
+            results = self.pool.results()
+            answers.append(
+                {
+                    "calls": stubs.recorded(self.folder),
+                    "files": stubs.files(self.folder),
+                    "errors": [str(r) for r in results if r.problem or r.lost or not r.ok],
+                }
+            )
+        self.pool.close()
+        return answers
+
+    def step(self, word, data=None):
+        if word in ("ban", "reban", "prolong"):
+            self.bans[data["id"]] = ban = self.ban(data, prolonged=word == "prolong")
+            if word == "reban":
+                self.actions.reban([ban], self.facts())
+            else:
+                self.actions.ban(ban, self.facts())
+        elif word == "unban":
+            if data["id"] in self.bans:
+                self.actions.unban(self.bans.pop(data["id"]), self.facts())
+        elif word in ("flush", "stop"):
+            bans = [*self.bans.values()]
+            self.bans.clear()
+            getattr(self.actions, word)(bans, self.facts())
+        elif word == "reload":
+            jail = self.specs[data or self.jail.name]
+            self.actions.reload(jail.actions, self.bans.values(), self.facts())
+        else:
+            getattr(self.actions, word)(self.facts())
+
+    def ban(self, data, *, prolonged):
+        return Ban(
+            jail=self.jail.name,
+            id=data["id"],
+            address=target(data["id"]),
+            at=data["time"],
+            bantime=data["bantime"],
+            failures=data["failures"],
+            count=data["count"],
+            matches=tuple(data["matches"]),
+            data=data["data"],
+            restored=data["restored"],
+            prolonged=prolonged,
+        )
+
+
+def differences(asked, expected, got):
+    """Return one line for each step of the courses that differs."""
+    lines = []
+    for course, theirs_, ours_ in zip(asked, expected, got, strict=True):
+        steps = [step for step in course["steps"] if step[0] != "fail"]
+        for step, one, other in zip(steps, theirs_, ours_, strict=True):
+            for what in ("calls", "files"):
+                if one[what] != other[what]:
+                    lines.append(
+                        f"{course['jail']}, {course['name']}, {step[0]}: {what}:\n"
+                        f"    fail2ban {one[what]!r}\n    ours     {other[what]!r}"
+                    )
+            if bool(one["errors"]) != bool(other["errors"]):
+                lines.append(
+                    f"{course['jail']}, {course['name']}, {step[0]}: errors:"
+                    f"\n    fail2ban {one['errors']!r}\n    ours     {other['errors']!r}"
+                )
+    return lines

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: MIT
+"""Do we find the dates that fail2ban finds, and read them alike?"""
+
+import pytest
+
+from conformance import dates
+from conformance.fetch import SUITES, fetch
+
+
+pytestmark = pytest.mark.conformance
+
+
+@pytest.mark.parametrize("version", SUITES)
+def test_random_logs(version):
+    """In random logs, by default and with patterns of all kinds, every date is the same."""
+    assert [] == list(dates.differences(fetch(version), range(150)))
