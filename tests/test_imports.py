@@ -48,7 +48,8 @@ AGENT |= {
     "intake": BASE | {"sources"},
     "guard": BASE | {"filter", "ignore", "jail", "log", "protected", "resolver"},
     "guards": BASE | {"guard", "inspection", "log"},
-    "status": BASE | {"control.protocol", "enforcement", "guard", "guards", "intake", "protected"},
+    "status": BASE
+    | {"control.protocol", "enforcement", "guard", "guards", "intake", "plain", "protected"},
 }
 AGENT["pipe"] = set(AGENT)
 AGENT["daemon"] = set(AGENT)

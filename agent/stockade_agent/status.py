@@ -14,6 +14,7 @@ from stockade_agent.guard import Guard
 from stockade_agent.guards import Guards
 from stockade_agent.intake import FILE, Intake
 from stockade_agent.model import Shield
+from stockade_agent.plain import plain
 from stockade_agent.protected import Protected
 
 
@@ -109,7 +110,7 @@ def summary(guards: Guards, problem: str) -> str:
     text = f"{_many(len(guards), 'jail')}, {banned} banned"
     if guards.faults:
         text += f", {_many(len(guards.faults), 'fault')}"
-    return f"{text}; firewall: {problem}" if problem else text
+    return f"{text}; firewall: {plain(problem)}" if problem else text
 
 
 def _many(count: int, noun: str) -> str:

@@ -153,7 +153,7 @@ def test_apt_brings_what_is_missing(sshd, known, debian, make_manifest, login):
 
 
 def test_a_failing_package_manager_is_quoted(sshd, known, debian, make_manifest):
-    """The host fails with apt's own last words, untouched by the push itself."""
+    """The host is refused with apt's own last words, and nothing on it is changed."""
     debian.script(
         "apt-get", LOG + 'words[0] == "install" and sys.exit("E: The repository is gone")\n'
     )
@@ -162,7 +162,10 @@ def test_a_failing_package_manager_is_quoted(sshd, known, debian, make_manifest)
 
     result = push(sshd, known, debian, make_manifest())
 
-    assert ("failed", "E: The repository is gone") == (result.outcome, result.error)
+    assert ("refused", "cannot install nftables: E: The repository is gone") == (
+        result.outcome,
+        result.error,
+    )
     assert before == debian.tree()
 
 
@@ -230,7 +233,10 @@ def test_a_deploy_that_is_not_there_is_named(sshd, known, fake_host, make_manife
 
     result = push(sshd, known, fake_host, make_manifest(deploys=("nowhere:nothing",)))
 
-    assert "deploy nowhere:nothing: No module named 'nowhere'" == result.error
+    assert ("failed", "deploy nowhere:nothing: No module named 'nowhere'") == (
+        result.outcome,
+        result.error,
+    )
 
 
 def lacking(host, **facts):

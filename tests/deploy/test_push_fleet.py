@@ -121,9 +121,9 @@ def test_hosts_that_lack_packages_come_back_after_bootstrap(talks, monkeypatch):
     results = {r.host: r for r in make_fleet(parallel=3).run(jobs("a", "b", "c"), "push")}
 
     assert [["b", "c"]] == [sorted(names) for names in asked]
-    assert {"a": "ok", "b": "changed", "c": "failed"} == outcomes(results.values())
+    assert {"a": "ok", "b": "changed", "c": "refused"} == outcomes(results.values())
     assert (Change("package", "nftables", "install"),) == tuple(results["b"].changes)
-    assert "E: no such package" == results["c"].error
+    assert "cannot install nftables: E: no such package" == results["c"].error
 
 
 def test_a_plan_installs_nothing(talks, monkeypatch):

@@ -39,7 +39,7 @@ def test_the_request_carries_hashes_and_no_contents(make_manifest):
     """Contents travel only when the host asks for them."""
     manifest = make_manifest(files=(File("/etc/x", b"the content", 0o600, secret=True),))
 
-    order = zlib.decompress(request("push", manifest))
+    order = zlib.decompress(request("push", manifest, health_timeout=1.0, lock_timeout=1.0))
 
     assert b"the content" not in order
     assert manifest.files[0].sha256.encode() in order

@@ -193,7 +193,7 @@ FACTS = {
     "messages, words",
     [
         pytest.param([], "converge ended with status 1, after saying: Killed", id="killed"),
-        pytest.param([TimeoutError()], "no word from the host for 150 s", id="silent"),
+        pytest.param([TimeoutError()], "no word from the host for 180 s", id="silent"),
         pytest.param(
             [{"say": "need", "sha256": ["00"]}],
             "the host asked for a file of nobody's",

@@ -55,6 +55,7 @@ print(json.dumps(answers))
 SSHD = ["sshd", [22]]
 NUMBER = 8  # no other test boots the eighth host of a kind
 VERSIONS = {"el9": "1.3", "debian11": "0.9", "debian13": "2.3"}
+only_on_el9 = pytest.mark.parametrize("host", ["el9"], indirect=True)
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -136,16 +137,18 @@ def test_a_life_of_bans(lab, host, backend):
     assert before == settings(host)
 
 
-@pytest.mark.parametrize("zone", ["trusted", "drop"])
-def test_every_zone(lab, host, backend, zone):
+def test_every_zone(lab, host, backend):
     """A ban holds in whatever zone the attacker comes in, also where everything is allowed."""
+    backend(["start", [SSHD], []])
     interface = host.run("ls /sys/class/net | grep -v lo | head -1").stdout.strip()
-    host.run(f"firewall-cmd --zone={zone} --change-interface={interface}")
+    host.run(f"firewall-cmd --zone=trusted --change-interface={interface}")
     try:
         backend(["start", [SSHD], [f"sshd {lab.address('attacker')}"]])
 
         assert "refused" == connects(lab, "attacker", host.address)
-        assert ("open" == connects(lab, "attacker2", host.address)) == (zone == "trusted")
+        assert "open" == connects(lab, "attacker2", host.address)
+        found = host.run("firewall-cmd --zone=trusted --list-interfaces").stdout
+        assert interface == found.strip()
     finally:
         host.run(f"firewall-cmd --zone=public --change-interface={interface}")
 
@@ -168,6 +171,7 @@ def test_somebodys_running_settings_are_not_lost(host, backend):
         host.run("firewall-cmd --remove-port=9999/tcp")
 
 
+@only_on_el9
 def test_five_thousand_bans(host, backend):
     """Bans by the thousand, networks that overlap included, are held as they were told."""
     single = [f"sshd 10.{i >> 8}.{i & 255}.7" for i in range(2500)]
@@ -195,6 +199,7 @@ def test_five_thousand_bans(host, backend):
     assert {"sshd": addresses(single[:1])} == one
 
 
+@only_on_el9
 def test_jails_come_and_go(host, backend):
     """A jail that comes back finds none of its old bans, and one that is gone leaves no rule."""
     web = ["web shop", [80, 443]]

@@ -83,6 +83,8 @@ def tree(library: Library, name: str, asked: Value) -> Tree:
     """Return the action's files; a stock ban action needs none.
 
     Args:
+        library: the directory.
+        name: without ``.conf``.
         asked: the option that names it, to be blamed if there is none.
 
     Raises:

@@ -52,6 +52,7 @@ class Definition:
         """Read options of ``[Definition]``, but for those which ``given`` or parameters have.
 
         Args:
+            names: the options.
             given: the jail's options, which the file may refer to.
             everything: read all other options of ``[Definition]`` as well.
         """

@@ -35,6 +35,8 @@ def tree(library: Library, name: str, asked: Value) -> Tree:
     """Return the filter's files.
 
     Args:
+        library: the directory.
+        name: without ``.conf``.
         asked: the option that names it, to be blamed if there is none.
 
     Raises:
@@ -144,6 +146,8 @@ def spec(
     """Return resolved options as a specification.
 
     Args:
+        name: of the filter.
+        options: resolved, those that it does not have left out.
         usedns: where no option says it.
         faults: what is wrong with a value is added here.
     """

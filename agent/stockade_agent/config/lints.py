@@ -66,6 +66,7 @@ def lints(library: Library, tree: Tree, read: Iterable[Jail]) -> Iterator[tuple[
     """Yield what is likely a slip, with the jail that it concerns, or "" for all.
 
     Args:
+        library: the directory.
         tree: the jails' files.
         read: the enabled jails.
     """
@@ -205,6 +206,7 @@ def definition(
     """Yield the slips in a filter's or action's files.
 
     Args:
+        tree: the filter or action.
         jail: the jails' files, which may refer to its options.
         known: options that mean something in ``[Definition]``.
         sections: sections that mean something.

@@ -42,6 +42,7 @@ def resolve(
     it may be a tag of the regex language, of a ban to come, or a shell's redirection.
 
     Args:
+        options: values by name.
         further: asked for tags that are no key of ``options``.
         leave: names that are neither replaced nor looked into.
 

@@ -118,6 +118,7 @@ class Library:
         """Return ``files`` with their ``.local`` and includes around them.
 
         Args:
+            files: in their order; the one or other may not be there.
             inside: the files that are being included from, outermost first.
         """
         order: list[str] = []

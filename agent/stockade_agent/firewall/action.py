@@ -91,8 +91,8 @@ class Action:
     ) -> None:
         self.names = names
         self.epoch = 0
-        # family -> whether it has bans; a family is in it from its start on.
-        self._started: dict[str, bool] = {}
+        # family -> whether it has bans, or None if it has to be started again.
+        self._started: dict[str, Optional[bool]] = {}
         self._executed: dict[str, dict[str, object]] = {}
         self._configure(spec, timeout, inet6=inet6)
 
@@ -160,14 +160,14 @@ class Action:
         well = True
         for family in full:
             done = yield from self._operate("actionflush", family, facts)
-            if done and family in self._started:
+            if done and self._runs(family):
                 self._started[family] = False
             well = well and done
         return well
 
     def stop(self, facts: Facts) -> Steps:
         """End; what was started is undone."""
-        families = [*self._started]
+        families = self._running()
         self._started = {}
         return (yield from self._stop(families, facts))
 
@@ -178,7 +178,7 @@ class Action:
         self._configure(spec, timeout, inet6=inet6)
         self._executed.clear()
         well = True
-        for family in [*self._started]:
+        for family in self._running():
             well = (yield from self._operate("actionreload", family, facts)) and well
         return well
 
@@ -191,14 +191,21 @@ class Action:
         well = True
         if self._checks:
             repair = self._repairs_on_unban or not stopping
-            for family in [*self._started]:
-                if family in self._started:
-                    sane = yield from self._sane(family, facts, repair=repair)
-                    if not sane:
-                        self._started.pop(family, None)
-                        self._forget("actionstart", family)
-                    well = well and sane
+            for family in self._running():
+                if not self._runs(family):
+                    continue  # it was one thing with another one
+                sane = yield from self._sane(family, facts, repair=repair)
+                if not sane:
+                    self._started[family] = None
+                    self._forget("actionstart", family)
+                well = well and sane
         return well
+
+    def _runs(self, family: str) -> bool:
+        return self._started.get(family) is not None
+
+    def _running(self) -> list[str]:
+        return [family for family in self._started if self._runs(family)]
 
     # ---- commands for each family -------------------------------------------------------------
 
@@ -251,7 +258,7 @@ class Action:
     def _ban(self, command: str, ban: Ban, facts: Facts) -> Steps:
         values = Values(facts, self.names, ban)
         family = values.family
-        if self._on_demand and family not in self._started:
+        if self._on_demand and not self._runs(family):
             started = yield from self._start([family] if family else self._families, facts)
             if not started:
                 return False
@@ -291,21 +298,21 @@ class Action:
         self.epoch += 1
         if self._scripts["actionrepair", family].text:
             if not (yield self._step("actionrepair", values)):
-                self._started.pop(family, None)
+                self._started[family] = None
                 return False
             self._started[family] = False
         elif not (yield from self._restart(family, facts, start=start)):
             return False
-        if family not in self._started and self._families != [""]:
+        if not self._runs(family) and family in self._families:
             return True
         return (yield self._step("actioncheck", values))
 
     def _restart(self, family: str, facts: Facts, *, start: bool) -> Steps:
         # What was started for no family in particular is one thing for all of them.
         alone = family in self._families
-        stopped = [each for each in self._started if each == family or not alone]
+        stopped = [each for each in self._running() if each == family or not alone]
         for each in stopped:
-            del self._started[each]
+            self._started[each] = None
         # It may be broken so that it cannot even be stopped.
         yield from self._stop(stopped, facts)
         if not start:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What a reload of firewalld would take from others.
 
-``firewall-cmd --reload`` puts the permanent configuration in place of the running one. Only
-interfaces keep their zones.
+``firewall-cmd --reload`` puts the permanent configuration in place of the running one. An
+interface without a zone in the permanent one, NetworkManager's included, goes to the default
+zone.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ Settings = dict[str, dict[str, set[str]]]
 """Zone or policy -> key -> values."""
 
 _DIRECT = ("--get-all-chains", "--get-all-rules", "--get-all-passthroughs")
-_KEPT = ("interfaces",)
 
 
 def losses(ask: Ask, ours: Callable[[str], bool]) -> Optional[str]:
     """Return one thing that a reload would change, in words, or None if it changes nothing.
 
     Args:
-        ask: runs ``firewall-cmd``; about twelve times, and twice more for each ipset.
+        ask: runs ``firewall-cmd``; about thirteen times, and twice more for each ipset.
         ours: says whether an ipset or policy of this name is ours, and of no account.
     """
     return next(_differences(ask, ours), None)
 
 
 def _differences(ask: Ask, ours: Callable[[str], bool]) -> Iterator[str]:
+    default = ask("--get-default-zone").strip()
     for kind, option in (("zone", "--list-all-zones"), ("policy", "--list-all-policies")):
         runtime, permanent = parse(ask(option)), parse(ask("--permanent", option))
         for name in sorted({*runtime, *permanent}):
@@ -42,7 +43,7 @@ def _differences(ask: Ask, ours: Callable[[str], bool]) -> Iterator[str]:
             now, then = runtime.get(name, {}), permanent.get(name, {})
             for key in sorted({*now, *then}):
                 changed = sorted(now.get(key, set()) ^ then.get(key, set()))
-                if changed and key not in _KEPT:
+                if changed and (name, key) != (default, "interfaces"):
                     yield f"{kind} {name}: {key}: {changed[0]}"
     for option in _DIRECT:
         changed = sorted(

@@ -260,7 +260,12 @@ class LogFiles:
                 file.close()
                 self._stale = True
                 return self._logs.get(path)
-            old = self._place(file, inodes)
+            try:
+                old = self._place(file, inodes)
+            except OSError as error:
+                file.close()
+                self._trouble_at(path, error)
+                return None
         log = self._logs.setdefault(path, _Log(path))
         if holder is not None and holder is not log:
             if holder.file is file:

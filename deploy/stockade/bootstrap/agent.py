@@ -52,10 +52,11 @@ def agent(manifest: Manifest) -> None:
     ]
     unit = next(file.path for file in manifest.files if file.path.endswith(".service"))
     service = unit.rsplit("/", 1)[-1]
-    systemd.service(name="run", service=service, running=True, enabled=True, daemon_reload=True)
+    systemd.service(name="run", service=service, running=True, enabled=True)
     systemd.service(
         name="restart",
         service=service,
         restarted=True,
+        daemon_reload=True,
         _if=lambda: any(operation.did_change() for operation in done),
     )

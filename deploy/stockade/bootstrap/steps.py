@@ -50,8 +50,11 @@ def bring(state: State, host: Host, job: Mapping[str, Any], tell: Tell, did: Did
     did += [("package", name, "install") for name in packages]
     for place in job["deploys"]:
         tell(f"deploy {place}")
-        if _run(state, host, _deploy(place)):
-            did.append(("deploy", place, "update"))
+        try:
+            if _run(state, host, _deploy(place)):
+                did.append(("deploy", place, "update"))
+        except StepError as error:
+            raise StepError(f"deploy {place}: {error}") from error
 
 
 def _apt(state: State, host: Host, packages: list[str], tell: Tell) -> None:
@@ -103,9 +106,9 @@ def _deploy(place: str) -> Callable[[], Any]:
     try:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise StepError(f"deploy {place}: {error}") from error
+        raise StepError(str(error)) from error
     if not callable(found):
-        raise StepError(f"deploy {place} is no function")
+        raise StepError("it is no function")
     return found  # type: ignore[no-any-return] # what a user's module holds
 
 

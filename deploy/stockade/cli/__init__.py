@@ -6,6 +6,7 @@
 2    plan: a push would change something
 3    at least one host failed or refused
 4    at least one host was unreachable, and none failed or refused
+5    reserved
 130  interrupted
 """
 

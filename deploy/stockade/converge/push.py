@@ -9,6 +9,7 @@ import json
 import shutil
 import tempfile
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,18 +105,28 @@ def push(
             wire.phase("restarting the agent" if "reload" not in plan.actions else "reloading")
         service.switch(host, unit, plan.actions, new_unit=units, deadline=deadline)
         status = service.wait_healthy(host, unit, order["jails"], wire, deadline)
-    except BaseException as error:
-        wire.phase("putting it back")
-        rest = _put_back(host, order, wire)
-        if not isinstance(error, (service.Unhealthy, OSError)):
-            raise
+    except Exception as error:  # noqa: BLE001 - whatever it was, the host gets its files back
+        known = isinstance(error, (service.Unhealthy, OSError))
         return {
             "outcome": "failed",
-            "error": f"{error}; every file was put back as it was" + rest,
+            "error": f"{error if known else repr(error)}; {_undone(host, order, wire)}",
+            "trace": traceback.format_exc(),
             "notes": notes,
         }
+    except BaseException:
+        _undone(host, order, wire)
+        raise
     undo.forget(host)
     return {"outcome": "changed", "changes": plan.changes, "agent": status, "notes": notes}
+
+
+def _undone(host: Host, order: Mapping[str, Any], wire: Wire) -> str:
+    """Undo, and return how that went."""
+    wire.phase("putting it back")
+    try:
+        return "every file was put back as it was" + _put_back(host, order, wire)
+    except OSError as error:
+        return f"not all could be put back ({error}): the next push tries that first"
 
 
 def _finish_earlier(host: Host, order: Mapping[str, Any], wire: Wire) -> list[str]:

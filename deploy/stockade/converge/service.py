@@ -127,9 +127,11 @@ def wait_healthy(
     while True:
         status = facts.agent_status(host)
         trouble = _trouble(status, jails)
-        if status is not None and not trouble:
-            return status
         now = units(host, unit)
+        if status is not None and not trouble:
+            if now.active:
+                return status
+            trouble = f"{unit} is not active, though an agent answers"
         if now.failed:
             raise Unhealthy(last_words(host, unit) or f"{unit} failed")
         final = status is not None and any(

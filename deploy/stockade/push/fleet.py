@@ -238,12 +238,15 @@ def _planned(lacking: Lacking, mode: Mode) -> HostResult:
 
 
 def _not_installed(one: Lacking, done: Installed, did: tuple[Change, ...]) -> HostResult:
-    wanted = ", ".join(order(one)["packages"])
+    name = one.host.name
+    if done.error.startswith("deploy "):
+        remedy = "correct the deploy that the role names, then push again"
+        return HostResult(name, "failed", did, one.facts, error=done.error, remedy=remedy)
     return HostResult(
-        one.host.name,
+        name,
         "failed" if did else "refused",
-        changes=did,
-        facts=one.facts,
-        error=f"cannot install {wanted}: {done.error}",
+        did,
+        one.facts,
+        error=f"cannot install {', '.join(order(one)['packages'])}: {done.error}",
         remedy="mend the host's package sources, or install it by hand, then push again",
     )

@@ -23,7 +23,7 @@ Progress = Callable[[str, str], None]
 
 READY = 60.0
 """Seconds for sudo and Python to start; PAM may think for a while about a wrong password."""
-SILENCE = 150.0
+SILENCE = 180.0
 """Seconds without a word from converge, whose own steps all end earlier."""
 OUTCOMES: Mapping[str, Literal["ok", "changed", "failed", "refused"]] = {
     "ok": "ok",
@@ -39,6 +39,9 @@ class Settings:
 
     Attributes:
         root: where the host's files lie; anything but "/" is for tests.
+        health_timeout: seconds from the switch until the agent must be well. Proving itself
+            in firewalld takes it a quarter of a minute on a busy host.
+        lock_timeout: seconds to wait for another push on the same host to end.
         trace: keep the traceback of an unexpected error in ``HostResult.notes``.
     """
 

@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from stockade_agent.errors import FirewallError
+from stockade_agent.firewall.bus import _CALL
 from stockade_agent.firewall.firewalld import Firewalld
 from stockade_agent.model import Shield
 
@@ -53,7 +54,15 @@ def firewall(tool, alive, now):
 
 
 def asked(tool):
-    return [" ".join(argv[1:]) for argv, _ in tool.calls]
+    return [said(argv) for argv, _ in tool.calls]
+
+
+def said(argv):
+    """A call over D-Bus in the words that firewall-cmd has for it."""
+    if argv[0] != "busctl":
+        return " ".join(argv[1:])
+    method, _, name, entry = argv[-4:]
+    return f"--ipset={name} --{method.removesuffix('Entry')}-entry={entry}"
 
 
 def writes(tool):
@@ -133,7 +142,8 @@ def test_a_few_bans_go_one_by_one(firewall, tool, ban, now):
     firewall.apply([ban("192.0.2.1")], [ban("192.0.2.2")], now)
 
     assert [
-        "--ipset=stockade-sshd-4 --add-entry=192.0.2.1 --add-entry=192.0.2.2",
+        "--ipset=stockade-sshd-4 --add-entry=192.0.2.1",
+        "--ipset=stockade-sshd-4 --add-entry=192.0.2.2",
         "--ipset=stockade-sshd-6 --add-entry=2001:db8::1",
         "--permanent --ipset=stockade-sshd-4 --add-entries-from-file=/dev/stdin",
         "--permanent --ipset=stockade-sshd-6 --add-entries-from-file=/dev/stdin",
@@ -164,13 +174,13 @@ def test_a_set_holds_the_widest_of_what_overlaps(firewall, tool, answer, ban, no
     firewall.apply([], [ban("192.0.2.0/24")], now)
 
     assert [
-        "--ipset=stockade-sshd-4 --remove-entry=192.0.2.128/25 --remove-entry=192.0.2.7",
+        "--ipset=stockade-sshd-4 --remove-entry=192.0.2.128/25",
+        "--ipset=stockade-sshd-4 --remove-entry=192.0.2.7",
         "--ipset=stockade-sshd-4 --add-entry=192.0.2.0/24",
         "--ipset=stockade-sshd-4 --remove-entry=192.0.2.0/24",
-        (
-            "--ipset=stockade-sshd-4 --add-entry=192.0.2.128/25 --add-entry=192.0.2.7 "
-            "--add-entry=192.0.2.8"
-        ),
+        "--ipset=stockade-sshd-4 --add-entry=192.0.2.128/25",
+        "--ipset=stockade-sshd-4 --add-entry=192.0.2.7",
+        "--ipset=stockade-sshd-4 --add-entry=192.0.2.8",
     ] == [words for words in writes(tool) if "permanent" not in words]
     assert {
         ip_network("192.0.2.0/24"),
@@ -183,8 +193,9 @@ def test_a_set_holds_the_widest_of_what_overlaps(firewall, tool, answer, ban, no
 
 def test_after_a_failure_a_set_is_read_anew(firewall, tool, answer, ban, now):
     """What a call that failed may have done is not guessed."""
-    words = ("firewall-cmd", "--ipset=stockade-sshd-4", "--add-entry=192.0.2.1")
-    tool.refuse(words, "Error: COMMAND_FAILED")
+    tool.refuse(
+        (*_CALL, "addEntry", "ss", "stockade-sshd-4", "192.0.2.1"), "Call failed: COMMAND_FAILED"
+    )
     with pytest.raises(FirewallError):
         firewall.apply([ban("192.0.2.1")], [], now)
     tool.calls.clear()
@@ -196,6 +207,18 @@ def test_after_a_failure_a_set_is_read_anew(firewall, tool, answer, ban, now):
         "--ipset=stockade-sshd-4 --get-entries",
         "--permanent --ipset=stockade-sshd-4 --add-entries-from-file=/dev/stdin",
     ] == asked(tool)
+
+
+def test_an_entry_that_is_as_it_should_be(firewall, tool, ban, now):
+    """That firewalld has an entry already is no failure; that it has no such set is one."""
+    call = (*_CALL, "addEntry", "ss", "stockade-sshd-4", "192.0.2.1")
+    tool.refuse(call, "Call failed: ALREADY_ENABLED: '192.0.2.1' already is in 'stockade-sshd-4'")
+    firewall.apply([ban("192.0.2.1")], [], now)
+
+    call = (*_CALL, "addEntry", "ss", "stockade-sshd-4", "192.0.2.2")
+    tool.refuse(call, "Call failed: INVALID_IPSET: stockade-sshd-4")
+    with pytest.raises(FirewallError, match="INVALID_IPSET"):
+        firewall.apply([ban("192.0.2.2")], [], now)
 
 
 def test_a_set_that_is_gone(firewall, tool):

@@ -35,6 +35,7 @@ def answers():
         .replace("dhcpv6-client ssh", "ssh dhcpv6-client"),
         ("--list-all-policies",): "stockade (active)\n  ingress-zones: ANY\n",
         ("--permanent", "--list-all-policies"): "",
+        ("--get-default-zone",): "public\n",
         ("--get-ipsets",): "office stockade-sshd-4\n",
         ("--info-ipset=office",): IPSET.format(options=""),
         ("--permanent", "--info-ipset=office"): IPSET.format(options=""),
@@ -59,7 +60,7 @@ def test_parse():
 
 
 def test_equal_configurations_lose_nothing(found):
-    """Order, interfaces and what is ours do not count."""
+    """Order, interfaces of the default zone, and what is ours do not count."""
     assert found() is None
 
 
@@ -77,6 +78,12 @@ def test_equal_configurations_lose_nothing(found):
             ZONES.replace("192.0.2.1", "192.0.2.2"),
             'zone public: rich rules: rule family="ipv4" source address="192.0.2.1" drop',
             id="a-rich-rule",
+        ),
+        pytest.param(
+            ("--list-all-zones",),
+            ZONES.replace("DROP", "DROP\n  interfaces: eth1"),
+            "zone drop: interfaces: eth1",
+            id="an-interface",
         ),
         pytest.param(
             ("--list-all-policies",),

@@ -4,8 +4,10 @@
 import os
 import select
 import shutil
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -450,6 +452,38 @@ def test_what_is_no_file_is_a_problem(reader, tmp_path, kind):
     source.wait()
 
     assert "not a regular file" == source.source.problems()[str(path)]
+
+
+@pytest.fixture
+def nobody(tmp_path):
+    """Be nobody for a while, in a folder of his own: root may read everything."""
+    if os.geteuid() != 0:
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp())
+    os.chown(folder, 65534, 65534)
+    os.seteuid(65534)
+    yield folder
+    os.seteuid(0)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_a_log_that_may_not_be_read(nobody, reader, what):
+    """A refusal is said, and ends as soon as the permission changes."""
+    log = nobody / "app" / "auth.log"
+    log.parent.mkdir()
+    append(log, 0, 2)
+    refused = log if what == "file" else log.parent
+    refused.chmod(0)
+    source = reader(str(log))
+    source.wait()
+    assert "Permission denied" in " ".join(source.source.problems().values())
+    assert [] == source.lines
+    refused.chmod(0o700)
+
+    assert numbered(0, 2) == source.until_lines(2).lines
+    assert {} == {k: v for k, v in source.source.problems().items() if k != "inotify"}
 
 
 def test_missing_log_is_said_until_it_comes(reader, log):
