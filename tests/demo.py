@@ -35,11 +35,13 @@ WIDTH = 92
 KINDS = ("debian12", "el9")
 BACKENDS = {"debian12": "nftables", "el9": "firewalld"}
 LISTINGS = {
-    "debian12": "nft list table inet stockade",
-    "el9": "firewall-cmd --info-policy=stockade; "
-    "for s in $(firewall-cmd --get-ipsets | tr ' ' '\\n' | grep stockade); do "
-    "firewall-cmd --info-ipset=$s; done",
+    "debian12": ("nft list set inet stockade v4-sshd", "nft list chain inet stockade input"),
+    "el9": (
+        "firewall-cmd --info-ipset=stockade-sshd-4",
+        "firewall-cmd --policy=stockade --list-rich-rules",
+    ),
 }
+OK, WOULD_CHANGE = 0, 2
 ATTACK_SECONDS = 90
 BEFORE_SECONDS = 4
 QUIET_SECONDS = 3
@@ -105,16 +107,16 @@ class Demo:
     def stockade(self, *words: str) -> str:
         """Run ``stockade`` as if on a terminal of this width and return what it printed."""
         argv = [sys.executable, "-m", "stockade", "--inventory", str(self.folder), *words]
-        environment = {**os.environ, "COLUMNS": str(WIDTH), "FORCE_COLOR": "1", "TERM": "xterm"}
+        colour = {} if "--json" in words else {"FORCE_COLOR": "1", "TERM": "xterm"}
         done = subprocess.run(
             [*self.lab.prefix("controller"), *argv],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            env={**os.environ, "COLUMNS": str(WIDTH), **colour},
+            capture_output=True,
             text=True,
             check=False,
         )
-        return done.stdout
+        # On standard error a push that goes well shows nothing but its progress.
+        return done.stdout if done.returncode in (OK, WOULD_CHANGE) else done.stdout + done.stderr
 
     def hosts(self) -> None:
         """Boot the hosts."""
@@ -178,10 +180,9 @@ class Demo:
         """Show the bans as the firewalls' own tools print them."""
         self.title("What the firewalls say themselves")
         for host in self.lab.hosts.values():
-            command = LISTINGS[host.kind]
-            shown = command.split(";")[0]
-            self.console.print(Text(f"{host.name}# {shown}", style="bold green"))
-            self.console.print(Text(host.run(command).stdout.rstrip()))
+            for command in LISTINGS[host.kind]:
+                self.console.print(Text(f"{host.name}# {command}", style="bold green"))
+                self.console.print(Text(host.run(command).stdout.replace("\t", "  ").strip()))
 
     def status(self) -> None:
         """Show the fleet's status and the figures."""

@@ -13,6 +13,21 @@ LINES = (
     "Nov 14 22:13:18 host sshd[77]: Failed password for root from 192.0.2.1 port 4 (ssh2)",
     'Nov 14 22:13:19 host sshd[77]: Invalid user "o\'hara $HOME" from 192.0.2.1',
 )
+def ban(id_, **facts):
+    """Return a ban in the form that both sides are told it."""
+    return {
+        "id": id_,
+        "time": NOW - 2.5,
+        "bantime": 600,
+        "count": 1,
+        "failures": 3,
+        "matches": list(LINES),
+        "data": {"user": "root"},
+        "restored": False,
+        **facts,
+    }
+
+
 # Actions of our own, of kinds that the stock files have not or hardly.
 _SET = """
 [Definition]
@@ -46,6 +61,45 @@ KINDS = {
     "two-shared": _SHARED + "actionflush = ipset flush all\n" + _TWO,
     "prolong": _SET + _PROLONG + "norestored = 1\n" + _TWO,
 }
+# Every place where a value may stand.
+QUOTING = r"""
+[Definition]
+actionban = logger <F-USER> '<F-USER>' "<F-USER>" x<F-USER>y 'x<F-USER>' a'b'<F-USER>"c"
+    logger "$(echo <F-USER>)" `echo "<F-USER>"` "`echo '<F-USER>' \`echo <ip>\``" $(echo '<F-USER>')
+    logger \<F-USER> "\<F-USER>" '\<F-USER>' ${none:-<F-USER>} "${none:-<F-USER>}" ${none:-"<F-USER>"}
+    cat <<EOF | logger document
+    <F-USER> '<F-USER>' "<F-USER>" $(echo '<F-USER>') $HOME \$HOME
+    EOF
+    cat <<'EOF' | logger verbatim
+    <F-USER> '<F-USER>' "<F-USER>" $(echo '<F-USER>') `pwd` $HOME \$HOME \\ \n
+    EOF
+    logger <<-"END OF IT" untouched
+    $HOME $(pwd) <nobody's>
+    END OF IT
+    case "<F-USER>" in root) logger it is root;; a*|b*) logger "$(case '<F-USER>' in a) echo a;; *) echo b;; esac)";; *) logger other '<F-USER>';; esac
+    user=<F-USER>; logger "$user"; user="<F-USER>" logger $user
+    for u in <F-USER> "<F-USER>"; do logger "$u"; done
+    logger $((<failures> + 1)) $(( (<failures> * 2) )) $(( $(echo <failures>) ))
+    sh -c "logger <F-USER>"; sh -c 'logger "<F-USER>" $0' <F-USER>; eval logger '<F-USER>'
+    echo <F-USER> | logger in; printf '%%s|%%s\n' '<F-USER>' "<F-USER>" | logger fmt
+    printf %%b "<F-USER>\n<ip>\n" | logger b; printf -- "%%b" '<F-USER>\n' | logger b2
+    printf "to <ip>\n" | logger format; echo -n "<F-USER>" | logger n
+    awk 'BEGIN { print "<F-USER>" }' | logger awk; awk "{ print \"<F-USER>\" }" < <log> | logger awk2
+    sed "s/of.*/<ip-host>/" <log> | logger sed; ( logger <fid>; logger sub; ) > /dev/null 2>&1
+    f() { printf %%b "<ip>\n" | logger $1; }; f <ip>; { logger "<F-NONE>" '<F-NONE>' <F-NONE>; }
+    if [ '<restored>' = '0' ] && test <failures> -gt 1; then logger fresh; else logger stale; fi # <ip> 'x
+    logger <ip-rev>x <fq-hostname> '<sh-hostname>' <time> <bantime> <bancount> <ipfailures> <jail.found><br>logger<sp><family>
+    logger <jail.banned>:<jail.banned_total>:<jail.found_total>:<ipjailfailures> 'it''s <ip>' "<<F-USER>>" <log>
+    echo "<matches>" | logger m; logger "<ipmatches>" "<ipjailmatches>"
+actionunban = logger '<F-USER>' "<ip>"
+[Init]
+log = @/auth.log
+"""
+USERS = ("root", "50%off", "a=b,c:d@e/f+g_h-i", "-n", "b!%s", "caf\u00e9", "0x1f")
+HARMLESS = [["start"]]
+for number, user in enumerate(USERS):
+    HARMLESS.append(["ban", ban(f"192.0.2.{10 + number}", data={"user": user}, count=number + 1)])
+HARMLESS += [["ban", ban("2001:db8::5")], ["flush"], ["stop"]]
 # What a jail passes to its action, beside what all of them get.
 VARIANTS = {
     "plain": "",
@@ -96,7 +150,7 @@ def plant(package: Path, folder: Path, further: dict[str, str] | None = None) ->
         text = _TOOL.sub(rf"{folder}/bin/\1", path.read_text())
         path.write_text(_FILE.sub(f"{files}/", text))
     for name, text in (further or {}).items():
-        (config / "action.d" / f"{name}.conf").write_text(text)
+        (config / "action.d" / f"{name}.conf").write_text(text.replace("@/", f"{files}/"))
     jails, written = {}, [_JAILS.format(files=files)]
     for action in sorted(path.stem for path in (config / "action.d").glob("*.conf")):
         if action.endswith("-common"):
@@ -108,21 +162,6 @@ def plant(package: Path, folder: Path, further: dict[str, str] | None = None) ->
             written.append(f"[{jail}]\naction = {action}{given}\n")
     (config / "jail.conf").write_text("\n".join(written))
     return jails
-
-
-def ban(id_, **facts):
-    """Return a ban in the form that both sides are told it."""
-    return {
-        "id": id_,
-        "time": NOW - 2.5,
-        "bantime": 600,
-        "count": 1,
-        "failures": 3,
-        "matches": list(LINES),
-        "data": {"user": "root"},
-        "restored": False,
-        **facts,
-    }
 
 
 FOUR, FURTHER, SIX = ban("192.0.2.1"), ban("198.51.100.7", failures=5), ban("2001:db8::1", count=2)
@@ -166,8 +205,17 @@ def _failing(pattern, *, once):
 
 FAILING = {
     f"{word}-{'once' if once else 'always'}": _failing(f"ipset {word}*", once=once)
-    for word in ("create", "check", "add", "del", "flush", "destroy", "repair", "reload")
-    for once in (True, False)
+    for word, once in (
+        ("create", True),
+        ("check", True),
+        ("check", False),
+        ("add", True),
+        ("add", False),
+        ("del", False),
+        ("flush", True),
+        ("destroy", True),
+        ("repair", True),
+    )
 } | {
     "lost-once": _failing("ipset [ac][dh]*", once=True),
     "lost": _failing("ipset [acd][dhe]*", once=False),

@@ -99,6 +99,8 @@ class _Lexer:
         frame: Frame = Frame()
         while self.at < len(self.text):
             char = self.ahead()
+            if char == ")" and frame.word == "esac":
+                self._end_word(frame)
             if char == ")" and closer and not frame.pattern:
                 break
             plain = _PLAIN.match(self.text, self.at)

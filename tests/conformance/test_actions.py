@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""Do our actions call the same tools with the same words and input as fail2ban's?"""
+
+import pytest
+from conformance import actions, fetch
+
+
+pytestmark = pytest.mark.conformance
+
+
+@pytest.fixture(params=fetch.SUITES)
+def package(request):
+    return fetch.fetch(request.param)
+
+
+def test_stock_actions_call_the_same_tools(package):
+    """Every stock action does the same through a jail's whole life, with several parameters."""
+    total, differences = actions.stock(package)
+
+    assert [] == differences
+    assert total > 0
+
+
+def test_failing_commands_are_met_alike():
+    """After failures, actions of every kind are checked, repaired and tried again alike."""
+    total, differences = actions.kinds(fetch.fetch("1.1.0"))
+
+    assert [] == differences
+    assert total > 0
+
+
+def test_harmless_values_look_the_same_everywhere():
+    """In every quoting context a harmless value becomes what fail2ban makes of it."""
+    total, differences = actions.places(fetch.fetch("1.1.0"))
+
+    assert [] == differences
+    assert total > 0
