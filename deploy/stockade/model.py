@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 
@@ -76,9 +77,9 @@ class File:
     secret: bool = False
     restart: bool = True
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """Hash of the content."""
+        """Hash of the content; a file stands in many manifests, and is hashed once."""
         return hashlib.sha256(self.content).hexdigest()
 
 

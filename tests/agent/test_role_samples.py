@@ -38,8 +38,8 @@ class Reader:
             self.filters[key] = Filter(spec, findtime=10**9, now=NOW)
         return self.filters[key]
 
-    def samples(self):
-        """Yield each line's number, verdict and what came of it."""
+    def lines(self):
+        """Yield each sample line with its number and verdict; what `judged` uses moves along."""
         verdict = None
         for number, line in enumerate(self.path.read_text().splitlines(), start=1):
             chosen, said = FILTER.fullmatch(line), VERDICT.fullmatch(line)
@@ -51,7 +51,7 @@ class Reader:
                 verdict = said[1]
             elif line and not line.startswith("#"):
                 assert verdict, f"{self.path}:{number}: no verdict above it"
-                yield number, verdict, self.judged(line)
+                yield number, verdict, line
                 verdict = None
 
     def judged(self, line):
@@ -76,7 +76,9 @@ def stated(failures, verdict):
 def test_every_sample_gets_its_verdict(path, zone):
     """Each line is a failure of whom, and when, the line above it says; or none."""
     zone("UTC")
-    for number, verdict, failures in Reader(path).samples():
+    reader = Reader(path)
+    for number, verdict, line in reader.lines():
+        failures = reader.judged(line)
         assert verdict == stated(failures, verdict), f"{path}:{number}"
         assert len(failures) <= 1, f"{path}:{number}"
 
@@ -94,13 +96,10 @@ def test_every_failregex_is_sampled(path, zone):
     """No failregex stands there that no sample line needs."""
     zone("UTC")
     reader, used = Reader(path), set()
-    for line in path.read_text().splitlines():
-        chosen = FILTER.fullmatch(line)
-        if chosen:
-            reader.filter = reader.choose(chosen[1], chosen[2] or "")
-        elif line and not line.startswith("#"):
-            found = reader.filter.examine(line, NOW, live=False)
-            used |= {reader.filter.spec.failregex[one.number] for one in found}
+    for _, _, line in reader.lines():
+        at = NOW if reader.journal else None
+        found = reader.filter.examine(line, NOW, at=at, live=False)
+        used |= {reader.filter.spec.failregex[one.number] for one in found}
     every = {regex for one in reader.filters.values() for regex in one.spec.failregex}
 
     assert set() == every - used

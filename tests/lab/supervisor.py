@@ -204,7 +204,7 @@ class Supervisor:
 
     def _read_outside(self, path: str) -> str:
         try:
-            with open(os.open(path, os.O_RDONLY, dir_fd=self._outside)) as file:  # noqa: PTH123
+            with open(os.open(path, os.O_RDONLY, dir_fd=self._outside)) as file:
                 return file.read()
         except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
             return ""

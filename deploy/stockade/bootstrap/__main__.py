@@ -4,7 +4,7 @@
 # ruff: noqa: E402 - the patching has to come before anything opens a socket
 from __future__ import annotations
 
-from gevent import monkey  # type: ignore[import-untyped]
+from gevent import monkey
 
 
 monkey.patch_all()
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from gevent.pool import Pool  # type: ignore[import-untyped]
+from gevent.pool import Pool
 from pyinfra.api.config import Config
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
