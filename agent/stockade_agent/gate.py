@@ -73,10 +73,13 @@ class Gate:
         self.clauses: tuple[Clause, ...] = ()
         if not _keeps_ascii(encoding):
             return
-        needs = [] if prefregex is None else required(prefregex)
-        needs += _either([required(regex) for regex in failregexes])
-        if cut:
-            needs = [_torn(clause, clean=clean_cut) for clause in needs]
+
+        def whole(regex: re.Pattern[str]) -> list[Clause]:
+            clauses = required(regex)
+            return [_torn(clause, clean=clean_cut) for clause in clauses] if cut else clauses
+
+        needs = [] if prefregex is None else whole(prefregex)
+        needs += _either([whole(regex) for regex in failregexes])
         useful = [clause for clause in needs if _worth(clause)]
         useful.sort(key=_cost)
         self.clauses = tuple(dict.fromkeys(useful))
@@ -199,10 +202,16 @@ def _either(needs: Sequence[list[Clause]]) -> list[Clause]:
     return [frozenset().union(*(min(clauses, key=_cost) for clauses in needs))]
 
 
-def _cost(clause: Clause) -> tuple[bool, int, int]:
-    """Order clauses by how well they tell lines apart: few alternatives, long words."""
-    shortest = min(len(word.text) for word in clause)
-    return shortest < SHORTEST, len(clause), -shortest
+def _cost(clause: Clause) -> float:
+    """Return how likely a line meets the clause by chance: a rough guess is enough."""
+    return sum(2.0 ** -sum(map(_rarity, word.text)) for word in clause)
+
+
+def _rarity(char: str) -> float:
+    """Return about how many bits a character of a word tells."""
+    if char.islower():
+        return 1.0
+    return 0.5 if char == " " else 2.0
 
 
 def _worth(clause: Clause) -> bool:
@@ -215,13 +224,21 @@ def _torn(clause: Clause, *, clean: bool) -> Clause:
     for text, ignorecase in clause:
         if clean:
             # What follows the date is no word character, so only there a word can be torn.
-            pieces = [max(re.findall(r"^\w+|[^\w]\w*", text, re.ASCII), key=len)]
+            pieces = [min(_pieces(text), key=lambda piece: _cost(_alone(piece)))]
         else:
             # One tear at most: one of the halves is whole.
             middle = len(text) // 2
             pieces = [text[:middle], text[middle:]]
         words |= {Word(piece, ignorecase) for piece in pieces if piece}
     return frozenset(words)
+
+
+def _pieces(text: str) -> list[str]:
+    return re.findall(r"^\w+|[^\w]\w*", text, re.ASCII)
+
+
+def _alone(text: str) -> Clause:
+    return frozenset([Word(text, ignorecase=False)])
 
 
 def _search(clause: Clause, encoding: str) -> re.Pattern[bytes]:

@@ -282,8 +282,8 @@ class Pipe:
         return selection.select(self._forced or spec.firewall, chainprefix=spec.chainprefix)
 
     def _sweep(self, chosen: Firewall) -> None:
-        if chosen.name != Memory.name:
-            selection.sweep(chosen)
+        for warning in () if chosen.name == Memory.name else selection.sweep(chosen):
+            self._log.warning(f"firewall: {warning}")
 
     def _open_intake(self, now: float) -> Intake:
         specs = [guard.spec for guard in self.guards.values()]

@@ -132,6 +132,7 @@ def main():
     os.umask(0o077)
     DNSUtils.ipToName = staticmethod(lambda ip: f"host-of-{ip}")
     DNSUtils.getHostname = staticmethod(lambda fqdn=True: "host.example.com" if fqdn else "host")
+    DNSUtils.setIPv6IsAllowed(True)
     errors = Errors()
     logger = logging.getLogger("fail2ban")
     logger.addHandler(errors)

@@ -111,9 +111,11 @@ def test_a_life_of_bans(lab, host, backend):
         ["probe"], ["start", [SSHD, ["all", [], "drop"]], []], ["apply", [attacker, attacker6], []]
     )
     assert [None, [], None] == answers
-    for reload in ([], ["--reload"], ["--complete-reload"]):
-        for option in reload:
-            host.run(["firewall-cmd", option])
+    reloads = ["", "--reload", "--complete-reload"]
+    if host.kind == "debian11" and not Path("/proc/modules").exists():
+        reloads.pop()  # firewalld 0.9 breaks on a kernel without modules
+    for reload in reloads:
+        host.run(f"firewall-cmd {reload or '--state'}")
         assert "refused" == connects(lab, "attacker", host.address)
         assert "refused" == connects(lab, "attacker", host.address6)
         assert "open" == connects(lab, "attacker2", host.address)

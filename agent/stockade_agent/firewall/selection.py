@@ -53,11 +53,7 @@ def select(wanted: str, *, chainprefix: str = "f2b-", run_of: RunOf = Runner) ->
             failures.append(failure)
         else:
             return firewall
-    raise FirewallError(
-        "none works: " + "; ".join(str(failure) for failure in failures),
-        backend=AUTO,
-        remedy="apt-get install nftables, or dnf install nftables",
-    )
+    raise FirewallError("none works: " + "; ".join(map(str, failures)), backend=AUTO)
 
 
 def sweep(chosen: Firewall, *, run_of: RunOf = Runner) -> Sequence[str]:
