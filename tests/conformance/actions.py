@@ -159,7 +159,7 @@ def on_purpose(course, step, one, other):
     """Return whether docs/conformance.md says so, in its section on actions."""
     if step == "flush" and one["calls"] == []:
         # "A second flush": it leaves the bans in the firewall, we do not.
-        return all(call.startswith("ipset\0flush\0") for call in other["calls"])
+        return other["calls"][:1] != [] and other["calls"][0].startswith("ipset\0flush\0")
     # "Repair": it stops an action without families and forgets to start it again.
     unsound = course["jail"] in ("one-plain", "one-flush-plain")
     return unsound and course["name"] in ("check-always", "lost")

@@ -47,11 +47,6 @@ class Guarded:
     before: attack.Guesses
     pushed: Answer
 
-    @property
-    def wanted(self):
-        """The word for the backend in the inventory."""
-        return self.backend
-
 
 @pytest.fixture(
     scope="session", params=SCENARIOS, ids=[f"{kind}-{backend}" for kind, backend in SCENARIOS]
@@ -73,7 +68,7 @@ def guarded(request, lab, tmp_path_factory):
         },
     )
     attack.start_vnc(host, "victim")
-    wrong = [f"wrong-{number}" for number in range(6)]
+    wrong = [f"wrong-{number}" for number in range(5)]
     before = attack.hydra(lab, "attacker", host, "victim", wrong, timeout=60)
     pushed = controller.push()
     real = "nftables" if backend == "auto" else backend

@@ -61,7 +61,12 @@ _INTERPRETERS = {
     **dict.fromkeys(("perl", "ruby"), re.compile(r"-[a-zA-Z0-9]*[eE]")),
     "php": re.compile(r"-r"),
 }
-_WHOLLY_CODE = frozenset(("eval", "ssh", "let", "trap"))
+# Database clients have commands of their own that start a shell.
+_DATABASES = frozenset(("mysql", "mariadb", "psql", "sqlite3"))
+_WHOLLY_CODE = frozenset(("eval", "ssh", "let", "trap", "nft", *_DATABASES))
+_READ_CODE = frozenset(
+    ("at", "batch", "nft", "nsupdate", "ipset", "iptables-restore", "ip6tables-restore", "pfctl")
+) | frozenset(("ipf", "bc", "ed", "ex", *_DATABASES))
 # Their program is the first word that is no option, or follows this one.
 _PROGRAMS = {
     **dict.fromkeys(("awk", "gawk", "mawk", "nawk"), re.compile(r"-[FvfE]")),
@@ -223,7 +228,7 @@ def _runs_input(words: Sequence[str]) -> bool:
     """Return whether a command takes its input for a program: ``sh``, ``python3 -``, ``at``."""
     for at, word in enumerate(words):
         name, behind = _name(word), words[at + 1 :]
-        if name in ("at", "batch"):
+        if name in _READ_CODE:
             return True
         option = _INTERPRETERS.get(name)
         if option is not None:
