@@ -13,6 +13,8 @@ LINES = (
     "Nov 14 22:13:18 host sshd[77]: Failed password for root from 192.0.2.1 port 4 (ssh2)",
     'Nov 14 22:13:19 host sshd[77]: Invalid user "o\'hara $HOME" from 192.0.2.1',
 )
+
+
 def ban(id_, **facts):
     """Return a ban in the form that both sides are told it."""
     return {
@@ -41,7 +43,9 @@ _FLUSH = "actionflush = ipset flush <set>\n"
 _REPAIR = "actionrepair = ipset repair <set>\n"
 _RELOAD = "actionreload = ipset reload <set> <family>\n"
 _ON_UNBAN = "actionrepair_on_unban = yes\n"
-_PROLONG = "actionprolong = ipset prolong <set> <ip> <bantime>\nactionreban = ipset again <set> <ip>\n"
+_PROLONG = (
+    "actionprolong = ipset prolong <set> <ip> <bantime>\nactionreban = ipset again <set> <ip>\n"
+)
 _ONE = "[Init]\nset = one\n"
 _TWO = "[Init]\nset = four\n[Init?family=inet6]\nset = six\n"
 _NO_CHECK = _SET.replace("actioncheck = ipset check <set>\n", "")
@@ -197,8 +201,14 @@ def _failing(pattern, *, once):
         *(failing, ["start"], ["ban", FOUR], well, ["ban", SIX], ["unban", FOUR]),
         *(failing, ["ban", FOUR], ["unban", SIX], ["unban", FOUR], well, ["ban", FURTHER]),
         *(failing, ["ban", SIX], ["check"], ["prolong", {**SIX, "bantime": 60}]),
-        *(failing, ["unban", FURTHER], well, ["reban", {**SIX, "bantime": 60}],
-            ["flush"], ["ban", FOUR]),
+        *(
+            failing,
+            ["unban", FURTHER],
+            well,
+            ["reban", {**SIX, "bantime": 60}],
+            ["flush"],
+            ["ban", FOUR],
+        ),
         *(failing, ["flush"], well, ["ban", SIX], failing, ["reload"], ["ban", FURTHER], ["stop"]),
     ]
 

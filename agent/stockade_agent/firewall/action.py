@@ -303,7 +303,8 @@ class Action:
             self._started[family] = False
         elif not (yield from self._restart(family, facts, start=start)):
             return False
-        if not self._runs(family) and family in self._families:
+        alone = family in self._families
+        if not (self._runs(family) if alone else self._running()):
             return True
         return (yield self._step("actioncheck", values))
 

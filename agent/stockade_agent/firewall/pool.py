@@ -48,7 +48,7 @@ class Pool:
         self._later: list[tuple[float, int, Hashable, Work]] = []
         self._order = itertools.count()
         self._threads = self._slow = self._idle = 0
-        self._closed = False
+        self._watched = self._closed = False
         self._results: deque[object] = deque()
         self.fileno, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -127,11 +127,13 @@ class Pool:
                 self._engage()
                 return lane, work
             # As long as something is put off, one thread stays to wait for it.
-            watching = self._later[0][0] - now if self._later and not self._idle else None
+            watch = bool(self._later) and not self._watched
+            self._watched = self._watched or watch
             self._idle += 1
-            notified = self._changed.wait(IDLE if watching is None else watching)
+            notified = self._changed.wait(self._later[0][0] - now if watch else IDLE)
             self._idle -= 1
-            if not notified and watching is None and not self._ready:
+            self._watched = self._watched and not watch
+            if not notified and not watch and not self._ready:
                 return None
         return None
 
