@@ -173,7 +173,7 @@ HOSTS = "all:\n  hosts:\n    web1:\n"
         ),
         pytest.param(
             {"group_vars/all.yml": "sshd_port: shs\n"},
-            "inventory/group_vars/all.yml:1:12: sshd_port: unknown port 'shs'",
+            "inventory/group_vars/all.yml:1:12: sshd_port: unknown port 'shs' (did you mean ssh?)",
             id="port",
         ),
         pytest.param(

@@ -146,6 +146,6 @@ def test_a_closed_pool_takes_nothing():
     deadline = time.monotonic() + 30
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert before == threading.active_count()
+    assert before == threading.active_count(), threading.enumerate()
     with pytest.raises(OSError, match="Bad file descriptor"):
         select.poll().register(pool.fileno) or __import__("os").fstat(pool.fileno)
