@@ -35,11 +35,17 @@ check: $(STAMP)  ## ruff, mypy strict, import contract
 .PHONY: test
 test: packages  ## set everything up and run all tests, lab included (root, Debian 12+)
 	@$(BIN)/python -m lab build debian11 debian12 debian13 el9
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
 
 .PHONY: unit
 unit: $(STAMP)  ## the tests that need no lab
-	$(BIN)/pytest -m "not lab"
+	$(BIN)/pytest -m "not lab and not slow"
+
+.PHONY: conformance
+conformance: $(STAMP)  ## compare with a real fail2ban: FAIL2BAN=DIR, or Debian's packages
+	@for family in configuration samples dates verdicts bans; do \
+	  $(BIN)/python -m conformance.$$family $(FAIL2BAN) || exit 1; done
+	$(BIN)/pytest -m slow tests/conformance
 
 .PHONY: demo
 demo: packages  ## two hosts up, push, attack, bans, status (root, Debian 12+)
