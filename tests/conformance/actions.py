@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Do our actions call the same tools with the same words and input as fail2ban's?"""
+"""Do our actions call the same tools with the same words and input as fail2ban's?
+
+    python -m conformance.actions [VERSION | DIR ...]
+
+DIR is an unpacked package of Debian or a git tree of fail2ban.
+"""
 
 import json
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from conformance import courses, oracle, stubs
+from conformance import courses, fetch, oracle, stubs
 from stockade_agent.config import duration, read
 from stockade_agent.firewall.actions import Actions, in_shell
 from stockade_agent.firewall.pool import Pool
@@ -21,12 +27,13 @@ JUDGE = Path(__file__).with_name("judge_actions.py")
 
 def theirs(package, folder, asked):
     """Return what fail2ban does in each of the courses."""
+    library = package / "usr/lib/python3/dist-packages"
     done = subprocess.run(
         (oracle.python(), JUDGE),
         input=json.dumps({"config": str(folder / "config"), "courses": asked}),
         env={
             **stubs.environment(folder),
-            "PYTHONPATH": f"{package}/usr/lib/python3/dist-packages",
+            "PYTHONPATH": str(library if library.is_dir() else package),
             "PYTHONWARNINGS": "ignore",
         },
         cwd=folder,
@@ -206,3 +213,19 @@ def places(package):
         yield {"jail": "quoting-plain", "name": "harmless", "steps": courses.HARMLESS}
 
     return _compare(package, asked, {"quoting": courses.QUOTING})
+
+
+def main(arguments):
+    failed = False
+    for argument in arguments or fetch.SUITES:
+        package = Path(argument) if Path(argument).is_dir() else fetch.fetch(argument)
+        for family in (stock, kinds, places):
+            total, found = family(package)
+            print("\n".join(found[:20]))
+            print(f"actions {family.__name__} {argument}: {total - len(found)}/{total}")
+            failed = failed or bool(found)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from conformance import stubs
+from conformance import oracle, stubs
 
 
 NOW = 1_700_000_000.0
@@ -65,40 +65,7 @@ KINDS = {
     "two-shared": _SHARED + "actionflush = ipset flush all\n" + _TWO,
     "prolong": _SET + _PROLONG + "norestored = 1\n" + _TWO,
 }
-# Every place where a value may stand.
-QUOTING = r"""
-[Definition]
-actionban = logger <F-USER> '<F-USER>' "<F-USER>" x<F-USER>y 'x<F-USER>' a'b'<F-USER>"c"
-    logger "$(echo <F-USER>)" `echo "<F-USER>"` "`echo '<F-USER>' \`echo <ip>\``" $(echo '<F-USER>')
-    logger \<F-USER> "\<F-USER>" '\<F-USER>' ${none:-<F-USER>} "${none:-<F-USER>}" ${none:-"<F-USER>"}
-    cat <<EOF | logger document
-    <F-USER> '<F-USER>' "<F-USER>" $(echo '<F-USER>') $HOME \$HOME
-    EOF
-    cat <<'EOF' | logger verbatim
-    <F-USER> '<F-USER>' "<F-USER>" $(echo '<F-USER>') `pwd` $HOME \$HOME \\ \n
-    EOF
-    logger <<-"END OF IT" untouched
-    $HOME $(pwd) <nobody's>
-    END OF IT
-    case "<F-USER>" in root) logger it is root;; a*|b*) logger "$(case '<F-USER>' in a) echo a;; *) echo b;; esac)";; *) logger other '<F-USER>';; esac
-    user=<F-USER>; logger "$user"; user="<F-USER>" logger $user
-    for u in <F-USER> "<F-USER>"; do logger "$u"; done
-    logger $((<failures> + 1)) $(( (<failures> * 2) )) $(( $(echo <failures>) ))
-    sh -c "logger <F-USER>"; sh -c 'logger "<F-USER>" $0' <F-USER>; eval logger '<F-USER>'
-    echo <F-USER> | logger in; printf '%%s|%%s\n' '<F-USER>' "<F-USER>" | logger fmt
-    printf %%b "<F-USER>\n<ip>\n" | logger b; printf -- "%%b" '<F-USER>\n' | logger b2
-    printf "to <ip>\n" | logger format; echo -n "<F-USER>" | logger n
-    awk 'BEGIN { print "<F-USER>" }' | logger awk; awk "{ print \"<F-USER>\" }" < <log> | logger awk2
-    sed "s/of.*/<ip-host>/" <log> | logger sed; ( logger <fid>; logger sub; ) > /dev/null 2>&1
-    f() { printf %%b "<ip>\n" | logger $1; }; f <ip>; { logger "<F-NONE>" '<F-NONE>' <F-NONE>; }
-    if [ '<restored>' = '0' ] && test <failures> -gt 1; then logger fresh; else logger stale; fi # <ip> 'x
-    logger <ip-rev>x <fq-hostname> '<sh-hostname>' <time> <bantime> <bancount> <ipfailures> <jail.found><br>logger<sp><family>
-    logger <jail.banned>:<jail.banned_total>:<jail.found_total>:<ipjailfailures> 'it''s <ip>' "<<F-USER>>" <log>
-    echo "<matches>" | logger m; logger "<ipmatches>" "<ipjailmatches>"
-actionunban = logger '<F-USER>' "<ip>"
-[Init]
-log = @/auth.log
-"""
+QUOTING = Path(__file__).with_name("quoting.conf").read_text()
 USERS = ("root", "50%off", "a=b,c:d@e/f+g_h-i", "-n", "b!%s", "caf\u00e9", "0x1f")
 HARMLESS = [["start"]]
 for number, user in enumerate(USERS):
@@ -116,7 +83,7 @@ VARIANTS = {
     ),
     "some": (
         "actionstart_on_demand=false, norestored=true, actionrepair_on_unban=1, debug=1,"
-        ' timeout=20s, kill-mode=conntrack, comment="<name>: <failures> failures of <ip> (<F-USER>)",'
+        ' timeout=20s, kill-mode=conntrack, comment="<failures> failures of <ip> (<F-USER>)",'
         ' logpath="@/auth.log", notes="<jail.banned> <time> <bancount> <restored>"'
     ),
     "lazy": "actionstart_on_demand=true, returntype=ACCEPT, lines=1, table=<name>, port=ssh",
@@ -148,7 +115,7 @@ def plant(package: Path, folder: Path, further: dict[str, str] | None = None) ->
     """
     stubs.install(folder / "bin")
     config, files = folder / "config", folder / "files"
-    shutil.copytree(package / "etc/fail2ban/action.d", config / "action.d")
+    shutil.copytree(oracle.stock(package) / "action.d", config / "action.d")
     (config / "filter.d").mkdir()
     for path in (config / "action.d").glob("*.conf"):
         text = _TOOL.sub(rf"{folder}/bin/\1", path.read_text())

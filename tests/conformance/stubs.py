@@ -11,11 +11,12 @@ import shutil
 from pathlib import Path
 
 
-TOOLS = (
-    "afctl apf apprise bash-completion conntrack csf curl date dig firewall-cmd geoiplookup ip"
-    " ip6tables ipf ipfw ipset iptables jq logger mail mailx nft nginx npfctl nsupdate pfctl"
-    " sendmail service shorewall shorewall6 ss ssh systemctl ufw wget whois"
-).split()
+_NAMES = """
+afctl apf apprise conntrack curl date dig firewall-cmd geoiplookup ip ip6tables ipf ipfw ipset
+iptables jq logger mail nft nginx npfctl nsupdate pfctl sendmail shorewall shorewall6 ss ssh ufw
+wget whois
+"""
+TOOLS = _NAMES.split()
 
 SCRIPT = r"""#!/bin/sh
 name=${0##*/}
@@ -42,7 +43,8 @@ case $name in
   geoiplookup) echo 'GeoIP: XX';;
   ip) echo '    inet 203.0.113.9/24';;
   jq) echo 'id-7';;
-  nft) printf '\tset x\n  ip saddr @addr-set-web reject # handle 7\n  @addr6-set-web reject # handle 8\n';;
+  nft) printf '\tset x\n  ip saddr @addr-set-web reject # handle 7\n'
+    printf '  @addr6-set-web reject # handle 8\n';;
   firewall-cmd) echo 'f2b-a f2b-web';;
   ipfw) printf '00111 deny ip from table(9)\n00112 deny tcp from 192.0.2.1 to me\n';;
   pfctl) echo "block quick from <f2b-${2#*/}>";;

@@ -2,6 +2,7 @@
 """Do our actions call the same tools with the same words and input as fail2ban's?"""
 
 import pytest
+
 from conformance import actions, courses, fetch
 
 

@@ -212,7 +212,7 @@ class Actions:
 
         if tries:
             lane.waiting[ban.id] = token
-        self._pool.put(self._key(lane), work, after=after)
+        self._pool.put(lane, work, after=after)
 
     def _prolong(self, lane: _Lane, ban: Ban, facts: Facts) -> None:
         def work(slow: Slow) -> Optional[Result]:
@@ -221,14 +221,14 @@ class Actions:
                 return None
             return self._done(lane, "prolong", ban.id, action.prolong(ban, facts), slow)
 
-        self._pool.put(self._key(lane), work)
+        self._pool.put(lane, work)
 
     def _unban(self, lane: _Lane, ban: Ban, facts: Facts) -> None:
         def work(slow: Slow) -> Result:
             lane.waiting.pop(ban.id, None)
             return self._done(lane, "unban", ban.id, lane.action.unban(ban, facts), slow)
 
-        self._pool.put(self._key(lane), work)
+        self._pool.put(lane, work)
 
     def _flush(self, lane: _Lane, bans: Sequence[Ban], facts: Facts, *, stopping: bool) -> None:
         def steps(action: Action) -> Steps:
@@ -246,7 +246,7 @@ class Actions:
             lane.waiting.clear()
             return self._done(lane, "flush", "", steps(lane.action), slow)
 
-        self._pool.put(self._key(lane), work)
+        self._pool.put(lane, work)
 
     def _reload(self, lane: _Lane, spec: ActionSpec, facts: Facts) -> None:
         timeout = self._timeout(spec)
@@ -268,16 +268,13 @@ class Actions:
             finally:
                 self._stop(lanes, facts)
 
-        self._pool.put(self._key(lane), work)
+        self._pool.put(lane, work)
 
     def _put(self, lane: _Lane, order: str, steps: Order) -> None:
         def work(slow: Slow) -> Result:
             return self._done(lane, order, "", steps(lane.action), slow)
 
-        self._pool.put(self._key(lane), work)
-
-    def _key(self, lane: _Lane) -> int:
-        return id(lane)
+        self._pool.put(lane, work)
 
     def _done(self, lane: _Lane, order: str, id_: str, steps: Steps, slow: Slow) -> Result:
         """Run what an order takes, command by command."""

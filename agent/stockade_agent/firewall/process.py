@@ -22,6 +22,8 @@ SHELL = "/bin/sh"
 PATIENCE = 0.5
 """Seconds after which a command counts as slow."""
 
+# What systemd tells the agent is not for others.
+_OWN = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 _GRACE = 1.0  # seconds between asking to end and killing
 _KEPT = 2000  # characters of what a command prints
 _STEP, _LONGEST_STEP = 0.01, 0.25
@@ -45,7 +47,7 @@ class Shell:
 
     Args:
         clock: seconds that never go backwards.
-        environment: what commands inherit; by default this process's own.
+        environment: what commands inherit; by default what this process has.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Shell:
         self._environment = {
             os.fsencode(name): os.fsencode(value)
             for name, value in (os.environ if environment is None else environment).items()
+            if name not in _OWN
         }
         self._echo_escapes: Optional[bool] = None
         self._running: set[subprocess.Popen[bytes]] = set()

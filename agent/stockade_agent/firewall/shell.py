@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
+from stockade_agent.firewall.documents import Document, opening, verbatim
 from stockade_agent.firewall.words import MARK, Frame, Part, Place, Quote, Reader
 
 
@@ -43,16 +44,12 @@ _IN_DOUBLE = re.compile(r"[^\\\"`$\0]+")
 _IN_DOCUMENT = re.compile(r"[^\\`$\0]+")
 _REDIRECT = re.compile(r">[>|&]?|<[>&]?")
 _PARAMETER = re.compile(r"[#!]?[A-Za-z0-9_@*#?$!-]*")
-_DELIMITER = re.compile(r"(?:\\.|'[^']*'|\"[^\"]*\"|[^\s;&|<>()'\"\\])+", re.DOTALL)
-_PLAIN_DELIMITER = re.compile(r"[\w.+-]+")
 
 
-class _Document(NamedTuple):
-    """A here-document whose body is still to come; ``part`` is where its delimiter stands."""
+class _Pending(NamedTuple):
+    """A here-document whose lines are still to come; ``part`` is where its delimiter stands."""
 
-    delimiter: str
-    quoted: bool
-    tabs: bool
+    document: Document
     part: int
     frame: Frame
 
@@ -62,7 +59,7 @@ class _Lexer:
         self.text, self.tags, self.next_tag = text, tags, first
         self.at = 0
         self.parts: list[Part] = []
-        self.documents: list[_Document] = []
+        self.pending: list[_Pending] = []
 
     # ---- small steps --------------------------------------------------------------------------
 
@@ -353,67 +350,45 @@ class _Lexer:
 
     def _here(self, frame: Frame) -> None:
         self._end_word(frame)
-        tabs = self.ahead(3) == "<<-"
-        self.copy(3 if tabs else 2)
-        while self.ahead() in (" ", "\t"):
-            self.copy(1)
-        if self.ahead() == MARK:
-            self.refuse("as the delimiter of a here-document")
-        word = _DELIMITER.match(self.text, self.at)
-        if word is None:
+        document = opening(self.text, self.at)
+        if document is None:
+            self.copy(2)
             return
-        raw = word.group()
-        if MARK in raw:
+        self.copy(len(document.operator))
+        if MARK in document.word:
             self.refuse("as the delimiter of a here-document")
-        delimiter = re.sub(r"\\(.)|['\"]", r"\1", raw, flags=re.DOTALL)
-        self.documents.append(_Document(delimiter, delimiter != raw, tabs, len(self.parts), frame))
-        self.copy(len(raw))
+        self.pending.append(_Pending(document, len(self.parts), frame))
+        self.copy(len(document.word))
 
     def _documents(self) -> None:
-        pending, self.documents = self.documents, []
-        for document in pending:
-            body, end = self._body(document)
-            inner = _Lexer(body, self.tags, self.next_tag)
-            if document.quoted and MARK in body:
-                self._unquoted(document, inner)
-                tabs = end[: len(end) - len(end.lstrip("\t"))]
-                closing = tabs + str(self.parts[document.part]) if end else ""
+        """Read the lines of the here-documents that began in the line before."""
+        pending, self.pending = self.pending, []
+        for document, part, frame in pending:
+            lines, end = document.lines(self.text, self.at)
+            inner = _Lexer(lines, self.tags, self.next_tag)
+            closing = end
+            if not document.quoted:
+                while inner.at < len(lines):
+                    inner._expanded(_IN_DOCUMENT, Quote.DOCUMENT, None)
+            elif MARK not in lines:
+                inner.copy(len(lines))
             else:
-                closing = end
-                while inner.at < len(body):
-                    if document.quoted:
-                        inner.copy(len(body))
-                    else:
-                        inner._expanded(_IN_DOCUMENT, Quote.DOCUMENT, None)
+                # One that takes no variables becomes one that does, and means the same.
+                self.parts[part] = document.unquoted_word()
+                closing = end.replace(document.delimiter, document.unquoted_word())
+                inner._verbatim()
             self.next_tag = inner.next_tag
             self.parts += [*inner.parts, closing]
-            self.at += len(body) + len(end)
-            for part in inner.parts:
-                if isinstance(part, Place):
-                    part.mailed = document.frame.mails
-                    part.reader = Reader.CODE if document.frame.runs else part.reader
+            self.at += len(lines) + len(end)
+            for place in inner.parts:
+                if isinstance(place, Place):
+                    place.mailed = frame.mails
+                    place.reader = Reader.CODE if frame.runs else place.reader
 
-    def _body(self, document: _Document) -> tuple[str, str]:
-        """Return the lines up to the delimiter's, and that one."""
-        start = self.at
-        while start < len(self.text):
-            newline = self.text.find("\n", start)
-            stop = len(self.text) if newline < 0 else newline
-            line = self.text[start:stop]
-            if (line.lstrip("\t") if document.tabs else line) == document.delimiter:
-                return self.text[self.at : start], line
-            start = stop + 1
-        return self.text[self.at :], ""
-
-    def _unquoted(self, document: _Document, inner: _Lexer) -> None:
-        """Make one with a quoted delimiter one that takes variables, all else verbatim."""
-        plain = _PLAIN_DELIMITER.fullmatch(document.delimiter)
-        self.parts[document.part] = document.delimiter if plain else "f2b_end"
-        while inner.at < len(inner.text):
-            if inner.ahead() == MARK:
-                inner.place(Quote.VERBATIM, None)
-                continue
-            run = re.compile("[^\0]+").match(inner.text, inner.at)
-            text = run.group() if run else ""
-            inner.parts.append(re.sub(r"[\\`$]", r"\\\g<0>", text))
-            inner.at += len(text)
+    def _verbatim(self) -> None:
+        for text in re.split("(\0)", self.text):
+            if text == MARK:
+                self.place(Quote.VERBATIM, None)
+            else:
+                self.parts.append(verbatim(text))
+                self.at += len(text)

@@ -176,16 +176,14 @@ class Values:
 
 
 def _ip(ban: Optional[Ban]) -> tuple[str, Optional[Target]]:
-    """Return the address that an id goes with: the id itself, unless the regex had ``<F-ID>``."""
+    """Return the address that is refused: the id itself, unless the regex had ``<F-ID>``."""
     if ban is None:
         return "", None
-    text = ban.data.get("ip", "")
-    if not text and "fid" in ban.data:
-        text = ban.data.get("ip4", "") or ban.data.get("ip6", "")
-    if text and text != ban.id:
-        address = target(text)
-        return (text, None) if address is None else (str(address), address)
-    return ban.id, ban.address
+    if ban.address is not None:
+        return (ban.id if target(ban.id) == ban.address else str(ban.address)), ban.address
+    captured = ban.data if "fid" in ban.data else {}
+    text = captured.get("ip4", "") or captured.get("ip6", "") or ban.id
+    return text, target(text)
 
 
 _TAGS: Mapping[str, Callable[[Values], object]] = {

@@ -2,6 +2,7 @@
 """Which commands does an action run, in what order, for what happens to its jail?"""
 
 import pytest
+
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.action import Action
 from stockade_agent.firewall.tags import Facts
@@ -148,7 +149,7 @@ def test_an_unban_before_any_ban():
 
 
 def test_flush_empties_each_family_that_has_bans():
-    """actionflush runs for families with bans, and again once there are bans again."""
+    """The command actionflush runs for families with bans, and again once there are bans again."""
     two = action({**PAIR, "actionflush": "flush <set>"}, TWO)
     run(two.ban(ban(), FACTS))
 
@@ -325,7 +326,7 @@ def test_check_when_stopping_repairs_nothing():
 
 
 def test_prolong_and_reban_have_commands_of_their_own():
-    """actionprolong moves an end; actionreban stands in for actionban after a loss."""
+    """The command actionprolong moves an end; actionreban stands in for actionban after a loss."""
     texts = {"actionprolong": "prolong <ip> <bantime>", "actionreban": "again <ip>"}
     one = action({**ONE, **texts})
 

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall import actions as module
 from stockade_agent.firewall.actions import Actions, Result, in_shell

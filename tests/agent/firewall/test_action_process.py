@@ -5,6 +5,7 @@ import os
 import time
 
 import pytest
+
 from stockade_agent.firewall.process import Ended, Shell
 
 
@@ -58,6 +59,13 @@ def test_what_a_command_finds(shell, tmp_path):
     assert Ended(ok=True) == ended
     assert b"\xff'" == out.read_bytes()
     assert 0o600 == out.stat().st_mode & 0o777
+
+
+def test_what_a_command_does_not_find():
+    """The socket on which systemd hears the agent is not handed on."""
+    shell = Shell(time.monotonic, environment={"NOTIFY_SOCKET": "/x", "HOME": "/y"})
+
+    assert Ended(ok=True) == shell.run('[ "$NOTIFY_SOCKET$HOME" = /y ]', {}, 60)
 
 
 @pytest.mark.parametrize("trap", ["", "trap '' TERM; "], ids=["obeys", "ignores"])

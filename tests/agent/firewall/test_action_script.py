@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.script import LONGEST, Slot, compiled
 
@@ -122,7 +123,7 @@ PLACES = {
     "backticks-within": (
         "printf %s \"`printf %s \\`printf '%s' '<F-X>'\\` | tr -d ' '`\"",
         lambda v: v.replace(b" ", b""),
-        lambda v: guarded(v) if set(v) <= set(" ") or " " not in v and "\t" not in v else None,
+        lambda v: None if set(v) & set("\t \v\f\x85\xa0") else guarded(v),
     ),
     "document": ("cat <<EOF\n<F-X>|\nEOF", lambda v: v + b"|\n", sent),
     "document-in-quotes": ("cat <<'EOF'\n$x <F-X>|\nEOF", lambda v: b"$x " + v + b"|\n", guarded),

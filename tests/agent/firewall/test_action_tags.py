@@ -2,12 +2,16 @@
 """What does a run-time tag stand for?"""
 
 import pytest
+
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.tags import ALL, Facts, Merged, Values, expand, is_runtime
 from stockade_agent.model import Ban, target
 
 
 FACTS = Facts("sshd", 1000.0, 600, banned=1, banned_total=2, found=3, found_total=4)
+
+
+RAW = "BanTicket: ip=192.0.2.1 time=990.5 bantime=300 bancount=1 #attempts=3 matches=['a', 'b']"
 
 
 class Names:
@@ -57,11 +61,7 @@ def ban(id_="192.0.2.1", **facts):
         ("F-PORT", "22"),
         ("F-NONE", ""),
         ("F-*", "{'user': 'root', 'fport': '22'}"),
-        (
-            "raw-ticket",
-            "BanTicket: ip=192.0.2.1 time=990.5 bantime=300 bancount=1 #attempts=3"
-            " matches=['a', 'b']",
-        ),
+        ("raw-ticket", RAW),
     ],
 )
 def test_of_a_ban(tag, text):
@@ -115,8 +115,15 @@ def test_the_address_of_an_id(id_, data, ip, family, reverse):
     assert values["ip-rev"].startswith(reverse)
 
 
+def test_the_address_beside_an_id():
+    """Where a ban refuses an address that is not its id, that is the one."""
+    values = Values(FACTS, Names(), Ban("sshd", "session", target("192.0.2.9"), 1.0, 600))
+
+    assert ("session", "192.0.2.9", "inet4") == (values["fid"], values["ip"], values["family"])
+
+
 def test_bans_merged():
-    """ipmatches tells of all jails, ipjailmatches of this one."""
+    """One tag tells of all jails, and one of this jail alone."""
     here, everywhere = Merged(5, ("here",)), Merged(9, ("here", "there"))
     facts = Facts("sshd", 1000.0, here=here, everywhere=everywhere)
     values = Values(facts, Names(), ban(restored=True))
@@ -142,8 +149,14 @@ def test_bans_merged():
 def test_configuration_is_put_in(text, expanded):
     """Tags that the configuration knows become text; the family's variant goes first."""
     properties = {
-        **{"a": "1", "c": "x<a>", "d-k": "nested", "kind": "k"},
-        **{"e": "four", "e?family=inet6": "six", "f": "other", "f?family=inet4": "four"},
+        "a": "1",
+        "c": "x<a>",
+        "d-k": "nested",
+        "kind": "k",
+        "e": "four",
+        "e?family=inet6": "six",
+        "f": "other",
+        "f?family=inet4": "four",
         "g": "me@<fq-hostname>",
     }
 
