@@ -156,8 +156,8 @@ def _ssh(error: BaseException, host: Host) -> Words:
         return (
             f"{host.address}:{host.port} answers, but not as an ssh server",
             (
-                "is this the right port (ansible_port)? a sshd that is overloaded, or punishes this "
-                "address for failed logins (PerSourcePenalties), also looks like this"
+                "is this the right port (ansible_port)? a sshd that is overloaded, or punishes "
+                "this address for failed logins (PerSourcePenalties), also looks like this"
             ),
         )
     return f"ssh to {place(host)} failed: {text or type(error).__name__}", "look into its sshd log"
