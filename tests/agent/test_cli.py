@@ -170,7 +170,7 @@ def test_version_and_ping_import_little(module):
 
 def test_an_internal_error_is_no_usage_error(monkeypatch, capsys):
     """What nobody expected is shown whole, and ends with the code for failure."""
-    monkeypatch.setattr(cli, "_print_json", lambda _: 1 / 0)
+    monkeypatch.setattr(cli.commands, "_print_json", lambda _: 1 / 0)
 
     assert 3 == cli.main(["version", "--json"])
     err = capsys.readouterr().err

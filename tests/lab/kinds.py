@@ -67,6 +67,7 @@ rm -f /etc/ssh/ssh_host_*
 touch /etc/default/locale
 for unit in apt-daily.timer apt-daily-upgrade.timer dnf-makecache.timer dpkg-db-backup.timer \
     e2scrub_all.timer e2scrub_reap.service fstrim.timer motd-news.timer console-getty.service \
+    exim4.service exim4-base.timer \
     getty.target systemd-update-utmp.service systemd-update-utmp-runlevel.service; do
   ln -sf /dev/null /etc/systemd/system/$unit
 done
@@ -149,14 +150,18 @@ _FILES = {
 }
 
 
-def _debian(suite: str, octet: int) -> Kind:
-    return Kind(suite, octet, offered=_DEBIAN_OFFERED, files=_FILES, script=USERS + QUIET)
+def _debian(suite: str, octet: int, packages: tuple[str, ...] = ()) -> Kind:
+    return Kind(
+        suite, octet, packages, offered=_DEBIAN_OFFERED, files=_FILES, script=USERS + QUIET
+    )
 
 
 KINDS: Mapping[str, Kind] = {
     "debian11": _debian("bullseye", 110),
-    "debian12": _debian("bookworm", 120),
-    "debian13": _debian("trixie", 130),
+    "debian12": _debian(
+        "bookworm", 120, ("bsd-mailx", "dropbear-bin", "exim4-daemon-light", "whois")
+    ),
+    "debian13": _debian("trixie", 130, ("dropbear-bin",)),
     "el9": Kind(
         suite="bookworm",
         octet=90,

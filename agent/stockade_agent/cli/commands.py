@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command ``stockade-agent``. Nothing but this module turns errors into exit codes.
-
-What a command does not need it does not import: ``status`` is asked often.
-"""
+"""Commands that run the agent, and that ask the one that runs."""
 
 from __future__ import annotations
 
@@ -11,112 +8,16 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Callable, NoReturn, Optional
+from typing import Any
 
 from stockade_agent import __version__
-from stockade_agent.errors import ConfigError, ControlError, NoAgentError, StockadeError
+from stockade_agent.cli.parser import DIRECTORY, OK, USAGE, Commands
+from stockade_agent.errors import ConfigError, ControlError
 from stockade_agent.model import AgentSpec, target
 from stockade_agent.plain import plain
 
 
-OK, USAGE, FAILED, NO_AGENT = 0, 1, 3, 4
-DIRECTORY = "/etc/stockade"
 FIREWALLS = ("auto", "nftables", "iptables", "firewalld", "memory")
-
-EPILOG = """\
-exit codes:
-  0  done
-  1  the command line or the configuration is wrong
-  3  it failed, or the agent refused
-  4  no agent answers
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line and whose exit code is ours."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run the command line and return its exit code."""
-    asked = _parser().parse_args(argv)
-    try:
-        code: int = asked.call(asked)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing is left to be flushed to him.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
-    except KeyboardInterrupt:
-        return FAILED
-    except Exception as error:  # noqa: BLE001 - an exit code of 1 would say that the user erred
-        if asked.debug or not isinstance(error, StockadeError):
-            import traceback  # noqa: PLC0415 - see _run
-
-            traceback.print_exc()
-        print(f"stockade-agent: {plain(str(error) or repr(error))}", file=sys.stderr)
-        if isinstance(error, ConfigError):
-            return USAGE
-        return NO_AGENT if isinstance(error, NoAgentError) else FAILED
-    return code
-
-
-def _parser() -> argparse.ArgumentParser:
-    common = _Parser(add_help=False)
-    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    output = _Parser(add_help=False)
-    output.add_argument("--json", action="store_true", help="print JSON")
-    where = _Parser(add_help=False)
-    where.add_argument(
-        "-c", "--config", metavar="DIR", default=DIRECTORY, help=f"default: {DIRECTORY}"
-    )
-    where.add_argument("--socket", metavar="PATH", help="default: what DIR/stockade.conf says")
-
-    parser = _Parser(
-        prog="stockade-agent",
-        description="Bans brute-force attackers in this host's firewall, by fail2ban's rules.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-
-    def command(
-        name: str, call: Callable[[argparse.Namespace], int], text: str, *parents: Any
-    ) -> argparse.ArgumentParser:
-        summary, _, examples = text.partition("\n")
-        added = commands.add_parser(
-            name,
-            parents=[common, *parents],
-            help=summary,
-            description=summary,
-            epilog=f"examples:\n{examples}\n\n{EPILOG}" if examples else EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        added.set_defaults(call=call)
-        return added
-
-    run = command("run", _run, RUN)
-    run.add_argument("-c", "--config", metavar="DIR", default=DIRECTORY)
-    run.add_argument(
-        "--firewall", choices=FIREWALLS, default="", help="instead of what stockade.conf says"
-    )
-    check = command("check", _check, CHECK, output)
-    check.add_argument("config", metavar="DIR", nargs="?", default=DIRECTORY)
-    show = command("status", _status, STATUS, output, where)
-    show.add_argument("jail", metavar="JAIL", nargs="?", default="")
-    ban = command("ban", _ban, BAN, output, where)
-    ban.add_argument("jail", metavar="JAIL")
-    ban.add_argument("ids", metavar="ADDR", nargs="+")
-    unban = command("unban", _unban, UNBAN, output, where)
-    unban.add_argument("words", metavar="[JAIL] ADDR", nargs="*", default=[])
-    unban.add_argument("--all", action="store_true", help="every ban of JAIL, or of all jails")
-    command("reload", _reload, RELOAD, output, where)
-    command("ping", _ping, PING, output, where)
-    command("version", _version, VERSION, output)
-    return parser
-
 
 RUN = """\
 follow the logs and ban, until a signal ends it
@@ -150,7 +51,26 @@ ask whether the agent answers
 VERSION = "show the version"
 
 
-# ---- commands
+def add(commands: Commands) -> None:
+    """Add the commands that run the agent and ask it."""
+    run = commands.add("run", _run, RUN)
+    run.add_argument("-c", "--config", metavar="DIR", default=DIRECTORY)
+    run.add_argument(
+        "--firewall", choices=FIREWALLS, default="", help="instead of what stockade.conf says"
+    )
+    check = commands.add("check", _check, CHECK, commands.output)
+    check.add_argument("config", metavar="DIR", nargs="?", default=DIRECTORY)
+    show = commands.add("status", _status, STATUS, commands.output, commands.where)
+    show.add_argument("jail", metavar="JAIL", nargs="?", default="")
+    ban = commands.add("ban", _ban, BAN, commands.output, commands.where)
+    ban.add_argument("jail", metavar="JAIL")
+    ban.add_argument("ids", metavar="ADDR", nargs="+")
+    unban = commands.add("unban", _unban, UNBAN, commands.output, commands.where)
+    unban.add_argument("words", metavar="[JAIL] ADDR", nargs="*", default=[])
+    unban.add_argument("--all", action="store_true", help="every ban of JAIL, or of all jails")
+    commands.add("reload", _reload, RELOAD, commands.output, commands.where)
+    commands.add("ping", _ping, PING, commands.output, commands.where)
+    commands.add("version", _version, VERSION, commands.output)
 
 
 def _run(asked: argparse.Namespace) -> int:

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""The command ``stockade-agent``. Nothing but this package turns errors into exit codes.
+
+    main ─▶ parser ─▶ commands, …    siblings; each says in ``add`` which commands it brings
+
+What a command does not need it does not import: ``status`` is asked often.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Optional
+
+from stockade_agent.cli import commands
+from stockade_agent.cli.parser import FAILED, NO_AGENT, OK, USAGE, Commands
+from stockade_agent.errors import ConfigError, NoAgentError, StockadeError
+from stockade_agent.plain import plain
+
+
+__all__ = ["FAILED", "NO_AGENT", "OK", "USAGE", "main"]
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the command line and return its exit code."""
+    asked = _commands().parser.parse_args(argv)
+    try:
+        code: int = asked.call(asked)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing is left to be flushed to him.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - an exit code of 1 would say that the user erred
+        if asked.debug or not isinstance(error, StockadeError):
+            import traceback  # noqa: PLC0415 - what is not needed is not imported
+
+            traceback.print_exc()
+        print(f"stockade-agent: {plain(str(error) or repr(error))}", file=sys.stderr)
+        if isinstance(error, ConfigError):
+            return USAGE
+        return NO_AGENT if isinstance(error, NoAgentError) else FAILED
+    return code
+
+
+def _commands() -> Commands:
+    found = Commands()
+    commands.add(found)
+    return found
