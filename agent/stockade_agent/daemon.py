@@ -72,7 +72,8 @@ class Daemon:
         self._loop.on_signal(signal.SIGINT, self._end)
         self._loop.on_signal(signal.SIGHUP, self._hangup)
         try:
-            self._pipe.start(time.time())
+            with self._log.together():
+                self._pipe.start(time.time())
             self._loop.listen("control", (self._server.fileno(),), self._serve)
             self._loop.listen("names", (self._pipe.resolver.fileno,), self._names_resolved)
             self._follow()
@@ -98,7 +99,8 @@ class Daemon:
             self._loop.after(name, 0.0, partial(self._take, name))
 
     def _take(self, name: str) -> None:
-        self._pipe.take(name, time.time())
+        with self._log.together():
+            self._pipe.take(name, time.time())
         source, take = self._pipe.intake.sources[name], partial(self._take, name)
         self._loop.listen(name, source.filenos(), take)
         self._loop.after(name, source.due(), take)

@@ -13,10 +13,10 @@ the file changes.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from pathlib import Path
 from typing import Optional, Union
 
 from stockade_agent.model import Address, Ban, Failure, JailSpec, Target, target
@@ -140,18 +140,18 @@ class _File:
     """An ignore list in a file of its own, read again whenever it has changed."""
 
     def __init__(self, path: str) -> None:
-        self._path, self._seen = Path(path), (0, 0, 0)
+        self._path, self._seen = path, (0, 0, 0)
         self.listed = _Listed(())
         self.refresh()
 
     def refresh(self) -> None:
         """Read the file if it is another one than before; a missing one is empty."""
         try:
-            state = self._path.stat()
+            state = os.stat(self._path)
             seen = (state.st_ino, state.st_size, state.st_mtime_ns)
             if seen == self._seen:
                 return
-            with self._path.open(encoding="utf-8", errors="replace") as lines:
+            with open(self._path, encoding="utf-8", errors="replace") as lines:
                 text = [re.sub(r"[#;].*", "", line) for line in lines]
         except OSError:
             self._seen, self.listed = (0, 0, 0), _Listed(())
@@ -185,7 +185,7 @@ def _local_ipv4(lines: Iterable[str]) -> Iterable[str]:
 
 def _read(path: str) -> list[str]:
     try:
-        with Path(path).open(encoding="ascii") as lines:
+        with open(path, encoding="ascii") as lines:
             return lines.readlines()
     except OSError:
         return []

@@ -244,7 +244,7 @@ class Jail:
     def _enforce(self, ban: Ban) -> Ban:
         if not ban.prolonged:
             self.banned_total += 1
-        self.banned[ban.id] = ban
+        self.banned[ban.id] = ban.bare()
         if ban.expires_at is not None:
             heapq.heappush(self._ends, (ban.expires_at, ban.id))
         return ban

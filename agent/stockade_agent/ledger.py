@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, Optional
 
 from stockade_agent.errors import LedgerError
@@ -62,6 +64,17 @@ _COLUMNS = {
     "totals": ("jail", "failed", "banned"),
     "notes": ("name", "value"),
 }
+_BAN = """
+INSERT INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (jail, id) DO UPDATE SET
+    address = excluded.address, at = excluded.at, bantime = excluded.bantime,
+    failures = excluded.failures, count = excluded.count, enforced = 0,
+    matches = CASE at WHEN excluded.at THEN matches ELSE excluded.matches END,
+    data = CASE at WHEN excluded.at THEN data ELSE excluded.data END
+"""
+_PAST = """
+INSERT INTO history VALUES (?, ?, 1, ?, ?) ON CONFLICT (id, jail) DO UPDATE SET
+    count = count + 1, at = excluded.at, bantime = excluded.bantime
+"""
 
 
 class Ledger:
@@ -94,12 +107,24 @@ class Ledger:
     # ---- reading
 
     def bans(self) -> list[Ban]:
-        """Return all bans that were not lifted, those that are over by now included."""
+        """Return all bans that were not lifted, those that are over by now included.
+
+        They are bare; ``whole`` has their matches and data.
+        """
         with self._said():
             rows = self._db.execute(
-                "SELECT jail, id, address, at, bantime, failures, count, matches, data FROM bans"
-            ).fetchall()
-        return [ban for row in rows if (ban := _ban(row)) is not None]
+                "SELECT jail, id, address, at, bantime, failures, count FROM bans"
+            )
+            return [ban for row in rows if (ban := _ban((*row, "[]", "{}"))) is not None]
+
+    def whole(self, ban: Ban) -> Ban:
+        """Return a ban with the matches and data that were noted with it."""
+        with self._said():
+            row = self._db.execute(
+                "SELECT matches, data FROM bans WHERE jail = ? AND id = ?", (ban.jail, ban.id)
+            ).fetchone()
+        kept = _ban((*_row(ban)[:7], *row)) if row else None
+        return replace(ban, matches=kept.matches, data=kept.data) if kept else ban
 
     def past(self, id: str, jail: Optional[str]) -> Optional[tuple[int, float]]:  # noqa: A002
         """Return (number, time of the last) of an id's bans, in one jail or in all for None."""
@@ -130,35 +155,32 @@ class Ledger:
     # ---- writing
 
     def ban(self, bans: Iterable[Ban]) -> None:
-        """Note the intent to ban; a prolonged ban is no new one in an id's history."""
+        """Note the intent to ban.
+
+        A prolonged or restored one is no new one in an id's history. A bare one keeps the
+        matches and data that were noted when it began.
+        """
+        bans = list(bans)
+        new = [ban for ban in bans if not ban.prolonged and not ban.restored]
         with self._said():
-            for ban in bans:
-                self._run(
-                    "INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", _row(ban)
-                )
-                if not ban.prolonged and not ban.restored:
-                    self._run(
-                        "INSERT INTO history VALUES (?, ?, 1, ?, ?) ON CONFLICT (id, jail) DO"
-                        " UPDATE SET count = count + 1, at = excluded.at,"
-                        " bantime = excluded.bantime",
-                        (ban.id, ban.jail, ban.at, ban.bantime),
-                    )
+            self._run_each(_BAN, map(_row, bans))
+            self._run_each(_PAST, ((ban.id, ban.jail, ban.at, ban.bantime) for ban in new))
 
     def enforced(self, bans: Iterable[Ban]) -> None:
         """Note that the firewall took bans."""
         with self._said():
-            for ban in bans:
-                self._run(
-                    "UPDATE bans SET enforced = 1 WHERE jail = ? AND id = ?", (ban.jail, ban.id)
-                )
+            self._run_each(
+                "UPDATE bans SET enforced = 1 WHERE jail = ? AND id = ? AND enforced = 0",
+                ((ban.jail, ban.id) for ban in bans),
+            )
 
     def unban(self, bans: Iterable[Ban], *, forget: bool = False) -> None:
         """Note that bans are lifted; ``forget`` that they ever were, as an unban by hand does."""
+        keys = [(ban.jail, ban.id) for ban in bans]
         with self._said():
-            for ban in bans:
-                self._run("DELETE FROM bans WHERE jail = ? AND id = ?", (ban.jail, ban.id))
-                if forget:
-                    self._run("DELETE FROM history WHERE id = ? AND jail = ?", (ban.id, ban.jail))
+            self._run_each("DELETE FROM bans WHERE jail = ? AND id = ?", keys)
+            if forget:
+                self._run_each("DELETE FROM history WHERE jail = ? AND id = ?", keys)
 
     def read_to(self, positions: Mapping[str, str], now: float) -> None:
         """Note how far logs were read and dealt with."""
@@ -215,9 +237,12 @@ class Ledger:
     # ---- sqlite
 
     def _run(self, statement: str, values: tuple[object, ...]) -> None:
+        self._run_each(statement, (values,))
+
+    def _run_each(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute(statement, values)
+        self._db.executemany(statement, rows)
 
     @contextmanager
     def _said(self) -> Iterator[None]:
@@ -339,7 +364,7 @@ def _ban(row: tuple[Any, ...]) -> Optional[Ban]:
     jail, id_, address, at, bantime, failures, count, matches, data = row[:9]
     try:
         return Ban(
-            jail=str(jail),
+            jail=sys.intern(str(jail)),
             id=str(id_),
             address=None if address is None else target(str(address)),
             at=float(at),

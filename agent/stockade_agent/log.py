@@ -9,10 +9,15 @@ The number is the priority, as journald reads it from a service's standard error
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from stockade_agent.plain import plain
 
+
+TOGETHER = 256
+"""Lines that are kept back at most, where many are written together."""
 
 LEVELS = {
     "CRITICAL": 2,
@@ -39,6 +44,8 @@ class Log:
         self._stream, self._prefixed = stream, prefixed
         self.level(level)
         self._standing: dict[str, str] = {}
+        self._kept: list[str] = []
+        self._keeps = False
 
     def level(self, level: str) -> None:
         """Write what is at least as important as this."""
@@ -71,13 +78,32 @@ class Log:
             del self._standing[subject]
             self.notice(f"{subject}: well again")
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what is said inside in as few pieces as can be; a flood of lines costs less."""
+        self._keeps = True
+        try:
+            yield
+        finally:
+            self._keeps = False
+            self._flush()
+
     def _write(self, level: str, text: str) -> None:
         priority = LEVELS[level]
         if priority > self._threshold:
             return
         prefix = f"<{priority}>" if self._prefixed else ""
+        self._kept.append(f"{prefix}{plain(text)}\n")
+        if not self._keeps or len(self._kept) >= TOGETHER:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._kept:
+            return
+        text = "".join(self._kept)
+        self._kept.clear()
         try:
-            self._stream.write(f"{prefix}{plain(text)}\n")
+            self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):
             # Whoever read our log is gone; banning goes on without him.

@@ -16,8 +16,9 @@ an ``ipaddress`` object where it is one; past the filter nobody parses text agai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from types import MappingProxyType
 from typing import Optional, Union
 
 
@@ -43,6 +44,14 @@ def target(text: str) -> Optional[Target]:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+def _none() -> Mapping[str, str]:
+    """Return the one empty mapping of all that have no data: there may be 100,000 of them."""
+    return _NONE
+
+
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 # ---- what flows -------------------------------------------------------------------------------
@@ -89,12 +98,15 @@ class Failure:
     host: Optional[str] = None
     attempts: int = 1
     matches: tuple[str, ...] = ()
-    data: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=_none)
 
 
 @dataclass(frozen=True)
 class Ban:
     """An order to refuse an id, and until when.
+
+    While it is in force only the ledger keeps ``matches`` and ``data``: ``Records.whole`` gives
+    a ban with them.
 
     Attributes:
         at: when it began (the last failure's time).
@@ -112,7 +124,7 @@ class Ban:
     failures: int = 0
     count: int = 1
     matches: tuple[str, ...] = ()
-    data: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=_none)
     restored: bool = False
     prolonged: bool = False
 
@@ -120,6 +132,10 @@ class Ban:
     def expires_at(self) -> Optional[float]:
         """When to unban, or None for a permanent ban."""
         return None if self.bantime == FOREVER else self.at + self.bantime
+
+    def bare(self) -> Ban:
+        """Return it without matches and data."""
+        return replace(self, matches=(), data=_NONE) if self.matches or self.data else self
 
 
 # ---- what a jail's bans refuse ----------------------------------------------------------------

@@ -61,6 +61,14 @@ class Records:
             self._failed(error)
             return []
 
+    def whole(self, ban: Ban) -> Ban:
+        """Return a ban with its matches and data, as far as they are known."""
+        try:
+            return self._ledger.whole(ban)
+        except LedgerError as error:
+            self._failed(error)
+            return ban
+
     def past(self, id: str, jail: Optional[str]) -> Optional[tuple[int, float]]:  # noqa: A002
         """Return number and last time of an id's earlier bans; None while nobody can tell."""
         try:

@@ -75,7 +75,8 @@ def test_ban():
 
     assert (WHO, 3, 60, 3, 1) == (ban.id, ban.at, ban.bantime, ban.failures, ban.count)
     assert (("line 3", "line 2"), {"user": "u1"}) == (ban.matches, ban.data)
-    assert (63, {WHO: ban}) == (ban.expires_at, counting.banned)
+    assert (63, {WHO: ban.bare()}) == (ban.expires_at, counting.banned)
+    assert ((), {}) == (ban.bare().matches, ban.bare().data)
     assert (3, 0, 1, 1) == (
         counting.failed_total,
         counting.failed_now,

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from stockade_agent.log import Log
+from stockade_agent.log import TOGETHER, Log
 
 
 def test_priorities_are_those_of_syslog():
@@ -57,3 +57,43 @@ def test_a_reader_that_is_gone_stops_nothing():
     stream.close()
 
     Log(stream).error("nobody reads this")
+
+
+class Pieces(io.StringIO):
+    """A stream that counts how often it is written to."""
+
+    count = 0
+
+    def write(self, text):
+        self.count += bool(text)
+        return super().write(text)
+
+
+def test_lines_written_together():
+    """A thousand lines are few pieces, in order; afterwards each is written as it comes."""
+    stream = Pieces()
+    log = Log(stream, prefixed=False)
+    with log.together():
+        for number in range(1000):
+            log.info(str(number))
+    assert list(map(str, range(1000))) == stream.getvalue().split()
+    assert -(-1000 // TOGETHER) == stream.count
+    log.info("last")
+
+    assert stream.getvalue().endswith("999\nlast\n")
+
+
+def test_lines_said_before_an_error_are_written():
+    """What was kept back is not lost with the exception that follows it."""
+    stream = io.StringIO()
+    log = Log(stream, prefixed=False)
+
+    def fail():
+        with log.together():
+            log.error("so far")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert "so far\n" == stream.getvalue()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,5 +120,8 @@ def short(name: str, limit: int, mark: str) -> str:
     clean = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
     if clean == name and len(name) <= limit and mark not in name:
         return name
+    # Here, as few names need one: it loads OpenSSL, a sixth of the idle agent's memory.
+    import hashlib  # noqa: PLC0415
+
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return f"{clean[: limit - len(mark) - len(digest)]}{mark}{digest}"

@@ -26,7 +26,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Optional
 
 from stockade_agent.errors import FirewallError
@@ -82,7 +81,7 @@ class Iptables:
         prefix: str = "f2b-",
         variant: str = "",
         notes: Sequence[str] = (),
-        if_inet6: Path = Path("/proc/net/if_inet6"),
+        if_inet6: str = "/proc/net/if_inet6",
     ) -> None:
         if not _PREFIX.fullmatch(prefix):
             raise FirewallError(
@@ -263,7 +262,8 @@ class Iptables:
 
     def _has_ipv6(self) -> bool:
         try:
-            return bool(self._if_inet6.read_text())
+            with open(self._if_inet6, encoding="ascii") as addresses:
+                return bool(addresses.read(1))
         except OSError:
             return False
 

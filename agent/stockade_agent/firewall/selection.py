@@ -9,9 +9,6 @@ from typing import Callable
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall import Command, Firewall
 from stockade_agent.firewall.command import Run, Runner, ToolError
-from stockade_agent.firewall.firewalld import Firewalld
-from stockade_agent.firewall.iptables import Iptables
-from stockade_agent.firewall.nftables import Nftables
 
 
 AUTO = "auto"
@@ -78,11 +75,18 @@ def sweep(chosen: Firewall, *, run_of: RunOf = Runner) -> Sequence[str]:
 
 
 def _backend(name: str, run: Run, chainprefix: str = "f2b-", notes: Sequence[str] = ()) -> Firewall:
+    # Of three backends a host needs one; the others would only fill its memory.
     if name == "firewalld":
+        from stockade_agent.firewall.firewalld import Firewalld  # noqa: PLC0415
+
         return Firewalld(run, notes=notes)
     if name == "nftables":
+        from stockade_agent.firewall.nftables import Nftables  # noqa: PLC0415
+
         return Nftables(run, notes=notes)
     if name == "iptables":
+        from stockade_agent.firewall.iptables import Iptables  # noqa: PLC0415
+
         return Iptables(run, prefix=chainprefix, notes=notes)
     raise FirewallError(
         f"there is no firewall backend {name!r}",

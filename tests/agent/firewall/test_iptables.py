@@ -201,7 +201,7 @@ def test_without_ip6tables_ipv4_goes_on(tool, ban, now, tmp_path):
     """A host without IPv6 is protected; where the kernel has IPv6, its bans are loud failures."""
     if_inet6 = tmp_path / "if_inet6"
     tool.refuse(SAVE[6], "", code=None)
-    firewall = Iptables(tool, if_inet6=if_inet6)
+    firewall = Iptables(tool, if_inet6=str(if_inet6))
 
     [warning] = firewall.start([SSHD], [ban("2001:db8::1")], now)
     firewall.apply([ban("192.0.2.1"), ban("2001:db8::2")], [], now)
