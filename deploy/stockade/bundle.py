@@ -2,7 +2,9 @@
 """The agent as one file: a zipapp with the same bytes wherever it is made.
 
 Names are sorted, times are fixed, modes are the same for all; only another zlib may compress
-to other bytes. ``python -m stockade.bundle PATH`` writes it and prints size and hash.
+to other bytes. ``BUILD`` names what it holds, so that it finds the modules that
+``converge.bytecode`` compiled of it, and no others. ``python -m stockade.bundle PATH`` writes it
+and prints size and hash.
 """
 
 from __future__ import annotations
@@ -18,9 +20,14 @@ import stockade_agent
 
 
 PACKAGE = "stockade_agent"
-MAIN = b"""\
+MAIN = """\
 # SPDX-License-Identifier: MIT
 import sys
+
+
+BUILD = "{build}"
+# The same modules, compiled: a push leaves them here. Where there are none, ours are taken.
+sys.path.insert(0, f"{{sys.path[0]}}.{{BUILD}}.{{sys.implementation.cache_tag}}")
 
 from stockade_agent.cli import main
 
@@ -41,7 +48,10 @@ def build() -> bytes:
         f"{PACKAGE}/{path.relative_to(root).as_posix()}": path.read_bytes()
         for path in root.rglob("*.py")
     }
-    contents["__main__.py"] = MAIN
+    digest = hashlib.sha256()
+    for name in sorted(contents):
+        digest.update(b"%s %d\n%s" % (name.encode(), len(contents[name]), contents[name]))
+    contents["__main__.py"] = MAIN.format(build=digest.hexdigest()[:16]).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in sorted(contents):

@@ -12,9 +12,9 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
-from stockade.converge import facts, files, service, undo
+from stockade.converge import bytecode, facts, files, service, undo
 from stockade.converge.files import Switch, Wanted
 from stockade.converge.host import CONFIG, CONTROLLERS, PYTHON, RECORD, UNIT_FOLDERS, Host, Refusal
 from stockade.converge.wire import Wire
@@ -28,6 +28,7 @@ class Plan(NamedTuple):
         actions: what the unit needs: ``enable``, ``start``, ``restart``, ``reload``.
         changes: the same as ``stockade.model.Change`` has it, diffs included.
         contents: hash -> content of everything that ``switches`` writes.
+        bundle: path of the agent, or "".
     """
 
     wanted: Mapping[str, Wanted]
@@ -36,6 +37,7 @@ class Plan(NamedTuple):
     changes: Sequence[Mapping[str, str]]
     contents: Mapping[str, bytes]
     foreign: Sequence[str]
+    bundle: str
 
 
 def check(
@@ -79,6 +81,8 @@ def push(
     _stage(host, plan, unit, wire)
     notes += _notes(plan)
     deadline = time.monotonic() + order["health_timeout"]
+    agent = _agent(host, plan)
+    compiled = bytecode.place(plan.bundle, agent)
     if not plan.changes:
         try:
             status = service.wait_healthy(host, unit, order["jails"], wire, deadline)
@@ -89,15 +93,19 @@ def push(
                 "notes": notes,
             }
         _write_record(host, plan)
+        _compile(host, compiled, agent)
         return {"outcome": "ok", "agent": status, "notes": notes}
     before = {"unit": unit, "active": now.active, "enabled": now.enabled}
     paths = [*(switch.path for switch in plan.switches), RECORD]
+    if compiled is not None:
+        paths.append(compiled)
     undo.prepare(host, paths, before)
     try:
         wire.phase("switching")
         for switch in plan.switches:
             files.make_folders(host, switch.path)
             files.apply(host, switch, plan.contents)
+        _compile(host, compiled, agent)
         _write_record(host, plan)
         _restore_labels(host, paths)
         units = any(switch.path.startswith(UNIT_FOLDERS) for switch in plan.switches)
@@ -117,7 +125,23 @@ def push(
         _undone(host, order, wire)
         raise
     undo.forget(host)
+    if plan.bundle:
+        bytecode.sweep(host, plan.bundle, compiled)
     return {"outcome": "changed", "changes": plan.changes, "agent": status, "notes": notes}
+
+
+def _agent(host: Host, plan: Plan) -> bytes:
+    """Return the agent's zipapp as it will be; empty where the manifest has none."""
+    file = plan.wanted.get(plan.bundle)
+    if file is None:
+        return b""
+    content = plan.contents.get(file.sha256)
+    return host.at(file.path).read_bytes() if content is None else content
+
+
+def _compile(host: Host, compiled: Optional[str], agent: bytes) -> None:
+    if compiled is not None and files.look(host, compiled) is None:
+        bytecode.write(host, compiled, agent)
 
 
 def _undone(host: Host, order: Mapping[str, Any], wire: Wire) -> str:
@@ -215,7 +239,9 @@ def _plan(
     elif restart or reload:
         actions.append("restart" if restart else "reload")
     changes += [{"kind": "service", "name": unit, "action": action} for action in actions]
-    return Plan(wanted, switches, actions, changes, contents, files.foreign(host, wanted, record))
+    foreign = files.foreign(host, wanted, record)
+    bundle = next((path for path in wanted if path.endswith(".pyz")), "")
+    return Plan(wanted, switches, actions, changes, contents, foreign, bundle)
 
 
 def _restarts(switch: Switch, record: Mapping[str, Any]) -> bool:
@@ -241,8 +267,7 @@ def _stage(host: Host, plan: Plan, unit: str, wire: Wire) -> None:
         if host.at(CONFIG).is_dir():
             shutil.copytree(host.at(CONFIG), staged, ignore=_special, ignore_dangling_symlinks=True)
         staged.mkdir(exist_ok=True)
-        bundle = next((path for path in plan.wanted if path.endswith(".pyz")), "")
-        program = host.at(bundle)
+        bundle, program = plan.bundle, host.at(plan.bundle)
         for switch in plan.switches:
             if switch.path.startswith(CONFIG + "/"):
                 place = staged / switch.path[len(CONFIG) + 1 :]
