@@ -290,7 +290,7 @@ def _open(path: str) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA journal_size_limit = 4194304")
-        db.execute("PRAGMA cache_size = -1000")
+        db.execute("PRAGMA cache_size = -256")
         _examine(db)
         _migrate(db)
     except BaseException:

@@ -270,3 +270,14 @@ def test_other_variants(tool, now):
     Iptables(tool, variant="-legacy").start([], [], now)
 
     assert ["iptables-legacy-save -t filter", "ip6tables-legacy-save -t filter"] == tool.commands
+
+
+def test_a_flood_is_one_process_a_family(tool, ban, now):
+    """5,000 bans cost as many processes as two: one for IPv4, one for IPv6."""
+    firewall = Iptables(tool)
+    firewall.start([SSHD], [], now)
+    tool.calls.clear()
+    firewall.apply([ban(f"10.0.{n // 250}.{n % 250}") for n in range(4000)], [], now)
+    firewall.apply([ban(f"2001:db8::{n:x}") for n in range(1000)], [], now)
+
+    assert ["iptables-restore", "ip6tables-restore"] == [argv[0] for argv, _ in tool.calls]

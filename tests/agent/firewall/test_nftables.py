@@ -257,3 +257,15 @@ def test_notes_are_told_at_start(tool, now):
     assert ("passed over firewalld",) == Nftables(tool, ["passed over firewalld"]).start(
         [], [], now
     )
+
+
+def test_a_flood_is_one_process(firewall, tool, ban, now):
+    """5,000 bans, new prefix lengths among them, cost as many processes as one: one."""
+    bans = [
+        ban(f"10.0.{n // 250}.{n % 250}" if n % 5 else f"2001:db8:{n:x}::/48") for n in range(5000)
+    ]
+    firewall.apply(bans, [], now)
+    firewall.apply([], bans, now)
+
+    assert [FEED, FEED] == [argv for argv, _ in tool.calls]
+    assert all(str(each.address).split("/")[0] in tool.calls[0][1] for each in bans)
