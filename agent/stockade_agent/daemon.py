@@ -119,6 +119,7 @@ class Daemon:
         self._once("commit", COMMIT if records.behind else None, self._commit)
         self._once("heal", HEAL if records.problem else None, self._heal)
         self._once("firewall", self._pipe.enforcement.retry, self._retry)
+        self._once("batch", self._pipe.enforcement.wait, self._carry_out)
 
     def _once(self, name: str, seconds: Optional[float], call: Callable[[], None]) -> None:
         if seconds is None or not self._loop.waiting(name):
@@ -133,6 +134,9 @@ class Daemon:
 
     def _heal(self) -> None:
         self._pipe.heal_ledger(time.time())
+
+    def _carry_out(self) -> None:
+        self._pipe.enforcement.carry_out(time.time())
 
     def _retry(self) -> None:
         self._pipe.enforcement.start(time.time())

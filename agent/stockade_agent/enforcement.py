@@ -19,6 +19,9 @@ from stockade_agent.records import Records
 BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds until a firewall that failed is tried again, by the number of failures in a row."""
 
+GAP = 0.05
+"""Seconds between two batches: a single ban goes out at once, a flood in few processes."""
+
 Key = tuple[str, str]
 """A jail and an id."""
 
@@ -39,6 +42,7 @@ class Enforcement:
         problem: the last failure that still stands, or "".
         warnings: what the backend wants an operator to know.
         retry: seconds until ``start`` must be called again, or None.
+        wait: seconds until ``carry_out`` must be called again, or None.
     """
 
     def __init__(
@@ -57,10 +61,13 @@ class Enforcement:
         self.problem = ""
         self.warnings: tuple[str, ...] = ()
         self.retry: Optional[float] = None
+        self.wait: Optional[float] = None
+        self._carried_at: Optional[float] = None
         self._failures = 0
         self._shields: tuple[Shield, ...] = ()
         self._bans: dict[Key, Ban] = {}
         self._unbans: dict[Key, Ban] = {}
+        self._intents: dict[Key, Ban] = {}
         self._enforced: set[Key] = set()
 
     def use(self, choose: Callable[[], Firewall], *, renamed: bool = False) -> None:
@@ -98,6 +105,7 @@ class Enforcement:
         self.warnings = warnings
         self._bans.clear()
         self._unbans.clear()
+        self.wait = None
         self._enforced = {(ban.jail, ban.id) for ban in bans}
         self._records.enforced(bans)
         self._well(now)
@@ -113,21 +121,37 @@ class Enforcement:
         """Take a ban that ``carry_out`` is to make."""
         self._unbans.pop((ban.jail, ban.id), None)
         self._bans[ban.jail, ban.id] = ban
+        self._intents[ban.jail, ban.id] = ban
 
     def lift(self, ban: Ban) -> None:
         """Take the end of a ban."""
         self._bans.pop((ban.jail, ban.id), None)
+        self._intents.pop((ban.jail, ban.id), None)
         self._unbans[ban.jail, ban.id] = ban
 
-    def carry_out(self, now: float) -> None:
-        """Make all that was ordered so, in one batch."""
+    def carry_out(self, now: float, *, at_once: bool = False) -> None:
+        """Make all that was ordered so, in one batch, or leave it for ``wait`` seconds.
+
+        Args:
+            now: seconds, UTC.
+            at_once: somebody waits for it.
+        """
+        self.wait = None
         if not self._bans and not self._unbans:
             return
+        if self._intents:
+            # Whatever waits, the ledger has it with the position of the log that it comes from.
+            self._records.intend(list(self._intents.values()))
+            self._intents.clear()
+        since = GAP if self._carried_at is None else now - self._carried_at
+        if 0 <= since < GAP and not at_once:
+            self.wait = GAP - since
+            return
+        self._carried_at = now
         bans, unbans = list(self._bans.values()), list(self._unbans.values())
         self._bans.clear()
         self._unbans.clear()
         if bans:
-            self._records.intend(bans)
             self._records.commit(now)
         if self.firewall is None:
             # ``start`` will make all that is in force, once there is a backend.

@@ -79,6 +79,7 @@ class Pipe:
     def close(self, now: float) -> None:
         """Keep what is to be kept; bans stay in force."""
         self.intake.close()
+        self.enforcement.carry_out(now, at_once=True)
         self.records.close(now)
         self.resolver.close()
 
@@ -139,7 +140,7 @@ class Pipe:
                     yield ban
 
         changed = self._order(guard, bans)
-        self.enforcement.carry_out(now)
+        self.enforcement.carry_out(now, at_once=True)
         if self.enforcement.problem:
             raise ControlError(f"noted, but not in force yet: {self.enforcement.problem}")
         self.records.commit(now)
@@ -251,7 +252,7 @@ class Pipe:
             self._log.notice(f"[{ban.jail}] Unban {ban.id}")
             self.enforcement.lift(ban)
         self.records.lifted(bans, forget=by_hand)
-        self.enforcement.carry_out(now)
+        self.enforcement.carry_out(now, at_once=by_hand)
         self.records.commit(now)
 
     def _in_force(self) -> Iterable[Ban]:

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from stockade_agent.enforcement import BACKOFF, Enforcement
+from stockade_agent.enforcement import BACKOFF, GAP, Enforcement
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.memory import Memory
 from stockade_agent.log import Log
@@ -50,7 +50,7 @@ class Scene:
         self.in_force += bans
         for each in bans:
             self.enforcement.order(each)
-        self.enforcement.carry_out(NOW)
+        self.enforcement.carry_out(NOW, at_once=True)
 
     def held(self):
         return {jail: {str(t) for t in held} for jail, held in self.firewall.banned().items()}
@@ -90,6 +90,39 @@ def test_bans_ordered_together_are_one_batch(scene):
     assert all(scene.enforcement.is_enforced(each) for each in bans)
 
 
+def test_a_flood_waits_for_the_next_batch(scene):
+    """The first ban goes out at once; those that follow close upon it share a process."""
+
+    def order(number, now):
+        each = ban(f"192.0.2.{number}")
+        scene.in_force.append(each)
+        scene.enforcement.order(each)
+        scene.enforcement.carry_out(now)
+        return scene.enforcement.wait
+
+    waits = [order(number, NOW + number * GAP / 8) for number in range(8)]
+    assert waits[0] is None
+    assert [GAP * left / 8 for left in range(7, 0, -1)] == pytest.approx(waits[1:])
+    assert {"192.0.2.0"} == scene.held()["sshd"]
+    assert 8 == len(scene.records.bans())
+    scene.enforcement.carry_out(NOW + 2 * GAP)
+
+    assert 8 == len(scene.held()["sshd"])
+    assert ["start", "apply", "apply"] == [call.method for call in scene.firewall.calls]
+    assert scene.enforcement.wait is None
+    assert order(9, NOW + 4 * GAP) is None
+
+
+@pytest.mark.parametrize("after", [0.0, -3600.0], ids=["by-hand", "clock-set-back"])
+def test_what_does_not_wait(scene, after):
+    """Somebody who bans by hand is answered at once, and no clock can hold a ban back."""
+    scene.ban(ban("192.0.2.7"))
+    scene.enforcement.order(ban("192.0.2.8"))
+    scene.enforcement.carry_out(NOW + after, at_once=after == 0)
+
+    assert {"192.0.2.7", "192.0.2.8"} == scene.held()["sshd"]
+
+
 def test_the_intent_is_in_the_ledger_before_the_firewall_is_told(scene):
     """What the kernel refuses was written down first."""
     known = []
@@ -109,7 +142,7 @@ def test_unban(scene):
     """A lifted ban is no longer held, nor called enforced."""
     scene.ban(ban("192.0.2.7"))
     scene.enforcement.lift(ban("192.0.2.7"))
-    scene.enforcement.carry_out(NOW)
+    scene.enforcement.carry_out(NOW, at_once=True)
 
     assert {"sshd": set(), "vnc": set()} == scene.held()
     assert not scene.enforcement.is_enforced(ban("192.0.2.7"))
