@@ -84,7 +84,7 @@ class Agent:
         self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._manager.bind(str(notify))
         # As its unit starts it; -I is what the unit has, too.
-        command: Sequence[str] = (PYTHON, "-I", str(pyz), "run", "-c", f"{folder}/etc")
+        command: Sequence[str] = (*cost.TIED, PYTHON, "-I", str(pyz), "run", "-c", f"{folder}/etc")
         env = {"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(notify), "TZ": "UTC"}
         self._said = (folder / "agent.log").open("ab")
         self._began = time.monotonic()
@@ -150,13 +150,11 @@ class Agent:
 
     def cpu(self) -> float:
         """Return CPU seconds so far, of children that ended included."""
-        words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
+        return cost.cpu(self.pid)
 
     def rss(self) -> float:
         """Return its resident size, MiB."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        return cost.rss(self.pid)
 
     def switches(self) -> int:
         """Return how often its threads have gone to sleep, or been put aside."""

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 
+TIED = ("setpriv", "--pdeathsig", "KILL")
+"""Before a command that must not outlive us, even if we are killed; it is replaced by it."""
+
+
 class Failed(Exception):
     """A contender did not do its work, or verdicts differ: the figures would mean nothing."""
 
@@ -55,6 +59,18 @@ def waited(child: subprocess.Popen[bytes], began: float) -> Cost:
     child.returncode = os.waitstatus_to_exitcode(status)
     cpu = usage.ru_utime + usage.ru_stime
     return Cost(cpu, time.monotonic() - began, usage.ru_maxrss / 1024, "")
+
+
+def cpu(pid: int) -> float:
+    """Return the CPU seconds of a process so far, of children that ended included."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss(pid: int) -> float:
+    """Return the resident size of a process, MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def median(times: int, measure: Callable[[], Cost]) -> Cost:

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from bench import peers
-from bench.cost import Failed, spread
+from bench.cost import TIED, Failed, spread
 from bench.rows import Row
 
 
@@ -22,7 +22,10 @@ def start() -> list[Row]:
     """From the start of the process to READY=1."""
     answers = [inside("start") for _ in range(5)]
     figure = sorted(answer["cpu"] for answer in answers)[2]
-    return [Row("start to ready, warm, sshd jail", figure, "CPU-s", "<= 0.25", figure <= 0.25)]
+    row = Row("start to ready, warm, sshd jail", figure, "CPU-s", "<= 0.25", figure <= 0.25)
+    peers.unpacked("python3-pyinotify")
+    row.peers["fail2ban"] = inside("start_fail2ban")["cpu"]
+    return [row]
 
 
 def latency(small: int) -> list[Row]:
@@ -47,6 +50,8 @@ def bans(small: int) -> list[Row]:
     answer = inside("bans", number)
     row = Row(f"{number:,} bans at once, nftables", answer["cpu"], "CPU-s", "<= 0.6")
     row.met, row.verdicts = answer["cpu"] <= 0.6, {"agent": answer["banned"]}
+    peers.unpacked("python3-pyinotify")
+    row.peers["fail2ban"] = inside("bans_fail2ban", number)["cpu"]
     return [row]
 
 
@@ -98,7 +103,7 @@ def inside(work: str, *arguments: int) -> dict[str, Any]:
         Failed: it failed.
     """
     unshare = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
-    command = (*unshare, sys.executable, "-m", WORKS, work, *map(str, arguments))
+    command = (*TIED, *unshare, sys.executable, "-m", WORKS, work, *map(str, arguments))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failed(f"{work}: {done.stderr.strip().rpartition(chr(10))[2]}")

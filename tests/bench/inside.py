@@ -19,6 +19,7 @@ from bench.cost import Failed
 
 TABLE = ("inet", "stockade")
 SET = ("v4-sshd",)
+F2B_SET = ("inet", "f2b-table", "addr-set-sshd")
 
 
 def start(folder: Path) -> dict[str, Any]:
@@ -45,16 +46,34 @@ def latency(folder: Path, trials: int) -> dict[str, Any]:
 def latency_fail2ban(folder: Path, trials: int) -> dict[str, Any]:
     """Return the same of fail2ban's server, with pyinotify."""
     log = _tree(folder, backend="pyinotify")
-    (folder / "etc/fail2ban.local").write_text("[Definition]\ndbfile = None\n")
-    files = ("-s", f"{folder}/f2b.sock", "-p", f"{folder}/f2b.pid", "-c", f"{folder}/etc")
-    words = (*files, "--logtarget", f"{folder}/f2b.log")
-    server = (*peers.fail2ban_program("fail2ban-server"), *words, "-f", "start")
-    env = {**peers.fail2ban_env(inotify=True), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-    with _process(server, env, folder):
-        said = folder / "f2b.log"
-        cost.until(lambda: said.exists() and "Jail 'sshd' started" in said.read_text(), 30, "start")
+    with _fail2ban(folder):
         # The first ban makes its tables; that is not what is measured.
         return {"seconds": _trials(log, trials + 1)[1:]}
+
+
+def start_fail2ban(folder: Path) -> dict[str, Any]:
+    """Return the CPU seconds and MiB of its server when its jail runs."""
+    _tree(folder, backend="pyinotify")
+    with _fail2ban(folder):  # the second is warm
+        pass
+    (folder / "f2b.log").unlink()
+    with _fail2ban(folder) as pid:
+        return {"cpu": cost.cpu(pid), "rss": cost.rss(pid)}
+
+
+def bans_fail2ban(folder: Path, number: int) -> dict[str, Any]:
+    """Return the CPU seconds that its server and its children need for many bans."""
+    log = _tree(folder, maxretry=1, backend="pyinotify")
+    with _fail2ban(folder) as pid:
+        before = cost.cpu(pid)
+        _write(log, [_failure(address) for address in _addresses(number)])
+
+        def done() -> bool:
+            time.sleep(1)
+            return F2B_SET[1] in _nft("list", "tables") and _elements(*F2B_SET) == number
+
+        cost.until(done, 600, f"{number} bans of fail2ban")
+        return {"cpu": cost.cpu(pid) - before, "rss": cost.rss(pid)}
 
 
 def latency_sshguard(folder: Path, trials: int) -> dict[str, Any]:
@@ -222,8 +241,8 @@ def _trials(log: Path, trials: int) -> list[float]:
     return found
 
 
-def _elements() -> int:
-    document = json.loads(_nft("-j", "list", "set", *TABLE, *SET))
+def _elements(*name: str) -> int:
+    document = json.loads(_nft("-j", "list", "set", *(name or (*TABLE, *SET))))
     return sum(len(item["set"].get("elem", ())) for item in document["nftables"] if "set" in item)
 
 
@@ -235,11 +254,25 @@ def _nft(*words: str) -> str:
 
 
 @contextmanager
-def _process(command: tuple[str, ...], env: dict[str, str], folder: Path) -> Iterator[None]:
+def _fail2ban(folder: Path) -> Iterator[int]:
+    """Run its server until the block ends; give its pid when its jail runs."""
+    (folder / "etc/fail2ban.local").write_text("[Definition]\ndbfile = None\n")
+    files = ("-s", f"{folder}/f2b.sock", "-p", f"{folder}/f2b.pid", "-c", f"{folder}/etc")
+    words = (*files, "-x", "--logtarget", f"{folder}/f2b.log")
+    server = (*peers.fail2ban_program("fail2ban-server"), *words, "-f", "start")
+    env = {**peers.fail2ban_env(inotify=True), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    with _process(server, env, folder) as pid:
+        said = folder / "f2b.log"
+        cost.until(lambda: said.exists() and "Jail 'sshd' started" in said.read_text(), 30, "start")
+        yield pid
+
+
+@contextmanager
+def _process(command: tuple[str, ...], env: dict[str, str], folder: Path) -> Iterator[int]:
     with (folder / "said").open("wb") as said:
         child = subprocess.Popen(command, env=env, stdout=said, stderr=said, start_new_session=True)
     try:
-        yield
+        yield child.pid
     finally:
         # What it has started ends with the namespace of processes.
         child.kill()
@@ -248,7 +281,18 @@ def _process(command: tuple[str, ...], env: dict[str, str], folder: Path) -> Ite
 
 WORKS: dict[str, Callable[..., dict[str, Any]]] = {
     work.__name__: work
-    for work in (start, latency, latency_fail2ban, latency_sshguard, bans, restart, memory, idle)
+    for work in (
+        start,
+        start_fail2ban,
+        latency,
+        latency_fail2ban,
+        latency_sshguard,
+        bans,
+        bans_fail2ban,
+        restart,
+        memory,
+        idle,
+    )
 }
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def server_scan(log: Path, failures: int) -> Cost:
         etc = tree(folder, {"sshd": _jail(log, "sshd", 100_000)})
         files = ("-s", f"{folder}/f2b.sock", "-p", f"{folder}/f2b.pid")
         words = (*files, "-c", str(etc), "--logtarget", f"{folder}/f2b.log")
-        server = (*peers.fail2ban_program("fail2ban-server"), *words, "-f", "start")
+        server = (*cost.TIED, *peers.fail2ban_program("fail2ban-server"), *words, "-f", "start")
         status = (*peers.fail2ban_program("fail2ban-client"), *words, "status", "sshd")
         (etc / "fail2ban.local").write_text("[Definition]\ndbfile = None\n")
         env = {**peers.fail2ban_env(), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}

@@ -9,7 +9,9 @@ from itertools import islice
 
 import pytest
 
-from bench import auth, host, logs, table
+from bench import auth, host, logs, peers, scans, table
+from bench.__main__ import main
+from bench.cost import Cost
 from bench.rows import Row
 
 
@@ -63,6 +65,34 @@ def test_ratio_says_how_much_better():
 
     assert "3x" in table.text([fast]).split()
     assert "3x" in table.text([short]).split()
+
+
+def test_the_table_takes_the_place_of_the_former(tmp_path, monkeypatch):
+    """What stands between the marks in the document is replaced, and nothing else."""
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{table.BEGIN}\nformer\n{table.END}\nafter\n")
+    monkeypatch.setattr(table, "DOCUMENT", page)
+
+    table.document([Row("new work", 1.0, "s", "<= 2", met=True)])
+
+    assert page.read_text().startswith(f"before\n{table.BEGIN}\n")
+    assert page.read_text().endswith(f"\n{table.END}\nafter\n")
+    assert "| new work | 1 s | &lt;= 2 | yes |" in page.read_text()
+    assert "former" not in page.read_text()
+
+
+def test_other_verdicts_are_wrong(monkeypatch, capsys):
+    """A run in which fail2ban counts other failures ends with 1; one that is slow with 0."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    cost = Cost(1.0, 1.0, 1.0, "")
+    monkeypatch.setattr(scans, "scan", lambda *_: (cost, {"sshd": 3}))
+    monkeypatch.setattr(peers, "sshg_parser", lambda *_: (cost, 9))
+    monkeypatch.setattr(peers, "fail2ban_regex", lambda *_: (cost, 3))
+    assert 0 == main(["--quick", "busy"])
+
+    monkeypatch.setattr(peers, "fail2ban_regex", lambda *_: (cost, 4))
+    assert 1 == main(["--quick", "busy"])
+    assert "verdicts differ: 3 failures, fail2ban says 4" in capsys.readouterr().err
 
 
 @pytest.mark.lab
