@@ -47,6 +47,13 @@ conformance: $(STAMP)  ## compare with a real fail2ban: FAIL2BAN=DIR, or Debian'
 	  $(BIN)/python -m conformance.$$family $(FAIL2BAN) || exit 1; done
 	$(BIN)/pytest -m slow tests/conformance
 
+.PHONY: bench bench-slow
+bench: $(STAMP)  ## the agent beside fail2ban, sshguard, grep: build/bench.json (root; ROWS="busy start")
+	@$(BIN)/python -m bench $(ROWS)
+
+bench-slow: $(STAMP)  ## the growth curve up to 10 million lines (root)
+	@$(BIN)/python -m bench --slow growth
+
 .PHONY: demo
 demo: packages  ## two hosts up, push, attack, bans, status (root, Debian 12+)
 	@$(BIN)/python -m demo
