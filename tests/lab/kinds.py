@@ -151,9 +151,7 @@ _FILES = {
 
 
 def _debian(suite: str, octet: int, packages: tuple[str, ...] = ()) -> Kind:
-    return Kind(
-        suite, octet, packages, offered=_DEBIAN_OFFERED, files=_FILES, script=USERS + QUIET
-    )
+    return Kind(suite, octet, packages, offered=_DEBIAN_OFFERED, files=_FILES, script=USERS + QUIET)
 
 
 KINDS: Mapping[str, Kind] = {
