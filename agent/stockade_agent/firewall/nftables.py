@@ -25,14 +25,15 @@ alone; ``nft flush ruleset`` does not.
 - ``add`` ignores an element that exists, with its old timeout, and ``delete`` fails on one that
   expired. So each changed element is added, deleted and added in one transaction.
 
-Cost: one ``nft`` process a call of ``start``, ``apply``, ``banned``, ``listing`` and ``stop``,
-whatever the number of bans; ``probe`` takes three. Needs nft 0.9.3 and Linux 4.18.
+Cost: one ``nft`` process a call of ``apply``, ``banned``, ``listing`` and ``stop``, two of
+``start``, whatever the number of bans; ``probe`` takes three. Needs nft 0.9.3 and Linux 4.18.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -58,6 +59,7 @@ GRACE = 60
 _TABLE = "inet stockade"
 _PROBE_TABLE = "inet stockade-probe"
 _PROBED = "192.0.2.1"
+_OBJECT = re.compile(r"^\t(\w+) (\S+) \{$", re.MULTILINE)
 _TEN_YEARS = 3650 * 86400.0
 _DAY = 86400
 _LONGEST_NAME = 120  # the kernel's own limit is 255
@@ -122,13 +124,18 @@ class Nftables:
             )
 
     def start(self, shields: Sequence[Shield], bans: Iterable[Ban], now: float) -> Sequence[str]:
-        """Replace the whole table in one transaction; bans of no shield's jail are left out."""
+        """Make the table anew in one transaction; bans of no shield's jail are left out."""
         by_jail = {shield.jail: shield for shield in shields}
         elements: Elements = {SetOf(jail, version): {} for jail in by_jail for version in (4, 6)}
         for jail, wanted in expiries(bans).items():
             if jail in by_jail:
                 _sort_in(elements, jail, wanted)
-        self._nft("".join(_whole_table(by_jail, elements, now - self._grace)))
+        lines = "".join(_whole_table(by_jail, elements, now - self._grace))
+        try:
+            self._nft(self._emptied() + lines)
+        except ToolError:
+            # Whatever somebody made of it, it is ours: without a chain that fits, a new one.
+            self._nft(_without(_TABLE) + lines)
         self._shields = by_jail
         self._sets = {which.name: which for which in elements}
         return (*self._notes, *warnings(list(by_jail.values())))
@@ -200,6 +207,25 @@ class Nftables:
         self._nft(_without(_TABLE) + _without(_PROBE_TABLE))
         self._shields, self._sets = {}, {}
 
+    def _emptied(self) -> str:
+        """Return lines that leave of our table the chain ``input``, without rules, or nothing.
+
+        A packet on its way meets one chain, before or after the change of its rules. Were the
+        chain replaced, it could meet the new one before the change and the old one after it,
+        both of them empty.
+        """
+        try:
+            listed = self._run(("nft", "-t", "list", "table", *_TABLE.split()))
+        except ToolError as error:
+            if _missing(error):
+                return ""
+            raise
+        lines = [f"flush table {_TABLE}\n"]
+        for kind, name in _OBJECT.findall(listed):
+            if (kind, name) != ("chain", "input"):
+                lines.append(f"delete {kind} {_TABLE} {name}\n")
+        return "".join(lines)
+
     def _nft(self, lines: str) -> None:
         self._run(("nft", "-f", "-"), stdin=lines)
 
@@ -222,7 +248,6 @@ def _whole_table(
     shields: Mapping[str, Shield], elements: Elements, counted_from: float
 ) -> Iterator[str]:
     yield _without(_PROBE_TABLE)
-    yield _without(_TABLE)
     yield from _table(_TABLE, [(which, shields[which.jail]) for which in elements])
     for which, expiring in elements.items():
         yield _element_line("add", which, _timed(expiring, counted_from))

@@ -7,11 +7,13 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from stockade_agent.errors import FirewallError
+from stockade_agent.firewall.command import ToolError
 from stockade_agent.firewall.nftables import Nftables
 from stockade_agent.model import Shield
 
 
 FEED = ("nft", "-f", "-")
+TERSE = ("nft", "-t", "list", "table", "inet", "stockade")
 LIST = ("nft", "-j", "list", "table", "inet", "stockade")
 SSHD = Shield("sshd", ((22, 22),))
 
@@ -35,18 +37,17 @@ def listed(**sets):
 
 def test_start_is_one_transaction(tool, ban, forever, now):
     """All of the table, its rules and its elements go to nft in one run."""
+    tool.refuse(TERSE, "Error: No such file or directory")
     bans = [ban("192.0.2.1"), forever("2001:db8::1"), ban("198.51.100.0/24")]
 
     assert () == Nftables(tool).start([SSHD], bans, now)
 
-    [(argv, fed)] = tool.calls
+    [_, (argv, fed)] = tool.calls
     assert FEED == argv
     assert (
         """\
 add table inet stockade-probe
 delete table inet stockade-probe
-add table inet stockade
-delete table inet stockade
 table inet stockade {
 	set v4-sshd { type ipv4_addr; flags timeout; }
 	set v6-sshd { type ipv6_addr; flags timeout; }
@@ -64,6 +65,57 @@ add element inet stockade v4.24-sshd { 198.51.100.0 timeout 0d660s }
 """
         == fed
     )
+
+
+LEFT = """\
+table inet stockade {
+	set v4-sshd {
+		type ipv4_addr
+		flags timeout
+	}
+
+	set v6.64-gone {
+		type ipv6_addr
+		flags timeout
+	}
+
+	chain input {
+		type filter hook input priority filter - 10; policy accept;
+		ip saddr @v4-sshd tcp dport 22 counter packets 0 bytes 0 reject with tcp reset
+	}
+
+	chain other {
+		drop
+	}
+}
+"""
+
+
+def test_start_keeps_the_chain_in_its_place(tool, ban, now):
+    """A new chain beside the old one would let a packet through between the two."""
+    tool.answers[TERSE] = LEFT
+    Nftables(tool).start([SSHD], [ban("192.0.2.1")], now)
+
+    [_, (_, fed)] = tool.calls
+    first, _, rest = fed.partition("add table inet stockade-probe\n")
+    assert """\
+flush table inet stockade
+delete set inet stockade v4-sshd
+delete set inet stockade v6.64-gone
+delete chain inet stockade other
+""" == (first)
+    assert "delete table inet stockade\n" not in rest
+
+
+def test_a_table_that_cannot_be_kept(tool, now):
+    """Where somebody made another chain of ours, the table is made anew."""
+    tool.answers[TERSE] = LEFT
+    misfit = ToolError("", backend="test", code=1, stderr="Error: File exists", remedy="")
+    tool.answers[FEED] = lambda fed: misfit if fed.startswith("flush") else ""
+    Nftables(tool).start([SSHD], [], now)
+
+    [_, _, (_, fed)] = tool.calls
+    assert fed.startswith("add table inet stockade\ndelete table inet stockade\n")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +144,7 @@ def test_rules_of_a_shield(tool, now, shield, rules):
     """TCP is answered with a reset, the rest as a closed port would, or not at all."""
     Nftables(tool).start([shield], [], now)
 
-    fed = tool.calls[0][1]
+    fed = tool.calls[-1][1]
     assert [f"ip saddr @v4-j {rule}" for rule in rules] == [
         line.strip() for line in fed.splitlines() if "ip saddr" in line
     ]
@@ -107,7 +159,7 @@ def test_names_that_nft_does_not_know(tool, ban, now, name):
     backend = Nftables(tool)
     backend.start([Shield(name, ((22, 22),))], [ban("192.0.2.1", name)], now)
 
-    [set_line] = [line for line in tool.calls[0][1].splitlines() if "\tset v4-" in line]
+    [set_line] = [line for line in tool.calls[-1][1].splitlines() if "\tset v4-" in line]
     set_name = set_line.split()[1]
     assert set_name.isascii()
     assert len(set_name) < 128

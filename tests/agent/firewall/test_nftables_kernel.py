@@ -116,6 +116,18 @@ def test_prolonging_renews_the_timeout(namespace, ban, now):
     assert "192.0.2.1" in firewall.listing()
 
 
+def test_start_takes_over_what_somebody_made_of_our_table(namespace, ban, now):
+    """A chain of our name at another place is replaced."""
+    table = "table inet stockade { chain input { type filter hook input priority 5; drop; }; }"
+    namespace.run("nft", "-f", "-", stdin=table)
+    firewall = Nftables(namespace.runner("nftables"))
+
+    firewall.start([SSHD], [ban("192.0.2.3")], now)
+
+    assert "hook input priority filter - 10" in firewall.listing()
+    assert {"sshd": {ip_address("192.0.2.3")}} == firewall.banned()
+
+
 def test_start_takes_over_what_a_crash_left(namespace, ban, forever, now):
     """Jails, bans and probes of an agent that was killed are gone after the next start."""
     run = namespace.runner("nftables")
