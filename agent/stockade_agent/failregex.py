@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import Optional, Union
+from typing import Callable, Optional, Union
 
 from stockade_agent.errors import RegexError
+from stockade_agent.syntax import Syntax
 
 
 Value = Union[str, tuple[Optional[str], ...], None]
@@ -65,13 +66,50 @@ class Pattern:
         identifies: it has a group that can identify a failure.
     """
 
-    __slots__ = ("_alternatives", "_tuples", "identifies", "regex", "source")
+    __slots__ = ("_alternatives", "_syntax", "_tuples", "identifies", "regex", "source")
 
     def __init__(self, source: str, regex: re.Pattern[str]) -> None:
         self.source, self.regex = source, regex
         self.identifies = any(g in regex.groupindex for g in (*ID_GROUPS, SESSION_GROUP))
         self._alternatives = _composed(regex, "alt_")
         self._tuples = _composed(regex, "tuple_")
+        self._syntax: Optional[Syntax] = None
+
+    @property
+    def syntax(self) -> Syntax:
+        """What its syntax tree proves."""
+        if self._syntax is None:
+            self._syntax = Syntax(self.regex)
+        return self._syntax
+
+    @property
+    def find(self) -> Callable[[str], Optional[re.Match[str]]]:
+        """Return what finds its first match in a text."""
+        # ``search`` would try a regex that can only match at the begin at every place.
+        return self.regex.match if self.syntax.begins else self.regex.search
+
+    def can_begin(self, head: str) -> bool:
+        """Return whether it can match a text with this first character."""
+        syntax = self.syntax
+        return not syntax.begins or syntax.heads is None or head in syntax.heads
+
+    def excuses(self) -> bool:
+        """Return whether each match is harmless and the end of its session.
+
+        Where no such session is open, it changes nothing at all.
+        """
+        if self._composes_session():
+            return False
+        ends = self.syntax.takes_part("mlfforget")
+        return ends and any(map(self.syntax.takes_part, ("nofail", "mlfgained")))
+
+    def says_session(self) -> bool:
+        """Return whether each match says which session it is of, in one group."""
+        return self.syntax.takes_part(SESSION_GROUP, 0) and not self._composes_session()
+
+    def _composes_session(self) -> bool:
+        composed = (*self._alternatives, *self._tuples)
+        return any(meant == SESSION_GROUP for _, meant in composed)
 
     def groups(self, match: re.Match[str]) -> Groups:
         """Return the values of a match, ``alt_`` and ``tuple_`` groups put where they belong."""

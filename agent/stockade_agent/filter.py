@@ -15,8 +15,9 @@ with a filter's regexes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 from stockade_agent.buffer import joined, parted
 from stockade_agent.dates import DateDetector
@@ -26,6 +27,12 @@ from stockade_agent.identity import Identity, canonical, of_address, of_text, pl
 from stockade_agent.lines import Line, Lines
 from stockade_agent.model import Address, Block, Failure, FilterSpec
 from stockade_agent.sessions import Sessions
+
+
+_MOST_HEADS = 256
+
+_Try = tuple[int, Callable[[str], Optional["re.Match[str]"]], Pattern]
+"""Number of a failregex, what searches for it, and the same compiled."""
 
 
 class Found(NamedTuple):
@@ -89,6 +96,7 @@ class Filter:
         self._ignoreregex = self._compiled("ignoreregex", spec.ignoreregex)
         _require_ids(self._prefregex, self._failregex)
         self._ignore_first = 0 < len(self._ignoreregex) < len(self._failregex) - 2
+        self._sessions = Sessions()
         self._lines = Lines(
             spec,
             findtime=findtime,
@@ -98,9 +106,12 @@ class Filter:
             prefregex=self._prefregex,
             # A buffer needs the lines around a match, so nothing is to be rejected.
             failregex=() if self._buffered else self._failregex,
+            sessions=self._sessions,
         )
-        self._sessions = Sessions()
         self._buffer: list[Line] = []
+        self._prefixes = [(pattern.find, pattern) for pattern in self._prefregex]
+        self._tries = [(i, p.find, p) for i, p in enumerate(self._failregex)]
+        self._likely: dict[str, list[_Try]] = {}
 
     @property
     def detector(self) -> DateDetector:
@@ -145,15 +156,16 @@ class Filter:
     def _judged(self, line: Line, at: Optional[float], now: float) -> list[Found]:
         if self._buffered:
             self._buffer = [*self._buffer, line][-self.spec.maxlines :]
+            lines = self._buffer
+            text = joined(lines)
         else:
-            self._buffer = [line]
-        lines = self._buffer
-        text = joined(lines)
+            self._buffer = lines = [line]
+            text = f"{line.before}{line.after}\n"
         if self._ignore_first and self._ignored(text):
             return []
         base: Groups = {}
-        for pattern in self._prefregex:
-            match = pattern.regex.search(text)
+        for find, pattern in self._prefixes:
+            match = find(text)
             if match is None:
                 return []
             base = pattern.groups(match)
@@ -167,11 +179,11 @@ class Filter:
         self, text: str, lines: list[Line], base: Groups, at: Optional[float], now: float
     ) -> list[Found]:
         found: list[Found] = []
-        for index, pattern in enumerate(self._failregex):
-            match = pattern.regex.search(text)
+        for index, find, pattern in self._promising(text):
+            match = find(text)
             if match is None:
                 continue
-            covered, left = parted(match, lines)
+            covered, left = parted(match, lines) if self._buffered else (lines, [])
             if self._ignored(joined(covered) if self._buffered else text):
                 if self._buffered:
                     self._buffer = left
@@ -192,6 +204,18 @@ class Filter:
             if not self._check_all:
                 break
         return found
+
+    def _promising(self, text: str) -> list[_Try]:
+        """Return the failregexes that a text can match, as far as its first character tells."""
+        if self._buffered or self._check_all:
+            return self._tries
+        head = text[0]
+        tries = self._likely.get(head)
+        if tries is None:
+            tries = [one for one in self._tries if one[2].can_begin(head)]
+            if len(self._likely) < _MOST_HEADS:
+                self._likely[head] = tries
+        return tries
 
     def _found(
         self, index: int, groups: Groups, at: Optional[float], now: float, lines: tuple[str, ...]

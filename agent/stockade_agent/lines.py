@@ -11,8 +11,9 @@ from typing import NamedTuple, Optional
 from stockade_agent.dates import DateDetector, years
 from stockade_agent.errors import RegexError
 from stockade_agent.failregex import Pattern
-from stockade_agent.gate import Gate
+from stockade_agent.gate import Gate, Span, Tears
 from stockade_agent.model import Block, FilterSpec
+from stockade_agent.sessions import Sessions
 
 
 TOLERANCE = 60
@@ -22,6 +23,7 @@ LOOK_BACK = 100
 """Rejected lines that are searched for a date when a matching line has none."""
 
 _TAIL = 16384
+_STEP = 8192
 
 
 class Line(NamedTuple):
@@ -56,6 +58,8 @@ class Lines:
         first_year: the earliest year that ``%ExY`` accepts.
         prefregex: empty, or the one; with ``failregex`` for the gate.
         failregex: empty for a filter that needs every line.
+        sessions: those that are open; where none is, a line that can only be the harmless end of
+            one is not looked at.
 
     Raises:
         RegexError: ``datepattern``, ``logtimezone`` or ``logencoding`` is wrong.
@@ -71,13 +75,15 @@ class Lines:
         first_year: int,
         prefregex: Sequence[Pattern],
         failregex: Sequence[Pattern],
+        sessions: Sessions,
     ) -> None:
+        self._sessions = sessions
         self._findtime, self._any_time = findtime, any_time
         self._encoding = log_encoding(spec.logencoding)
         self.detector = DateDetector(
             spec.datepattern, zone=spec.logtimezone, exact_years=years(now, first_year)
         )
-        self._cut_gate, self._whole_gate = self._gates(prefregex, failregex)
+        self._cut_gates, self._whole_gates = self._gates(prefregex, failregex)
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
         self._last: Optional[float] = None
         self._last_text = ""
@@ -118,7 +124,7 @@ class Lines:
 
     def _candidates(self, block: Block) -> Iterator[tuple[str, Optional[float]]]:
         data, times = block.data, block.times
-        if self._cut_gate is None:
+        if self._cut_gates is None:
             decoder = self._decoders.get(block.log)
             if decoder is None:
                 decoder = codecs.getincrementaldecoder(self._encoding)("replace")
@@ -127,19 +133,50 @@ class Lines:
                 yield line, times[number] if times is not None else None
         elif times is not None:
             number = position = 0
-            for start, end in self._whole_gate.lines(data):
+            for start, end in self._spans(block, self._whole_gates):
                 number += data.count(b"\n", position, start)
                 position = start
                 yield self._decoded(data[start:end]), times[number]
         else:
             seen = 0
-            for start, end in self._cut_gate.lines(data):
+            for start, end in self._spans(block, self._cut_gates):
                 self._gap = (data, seen, start)
                 seen = min(end + 1, len(data))
                 yield self._decoded(data[start:end]), None
                 self._tail = b""
             self._tail = (self._tail + data[max(seen, len(data) - _TAIL) :])[-_TAIL:]
             self._gap = (b"", 0, 0)
+
+    def _spans(self, block: Block, gates: _Gates) -> Iterator[Span]:
+        """Yield where the lines are that could match, and change anything if they do."""
+        data, position = block.data, 0
+        lines = gates.counting.lines(data, block.found)
+        if gates.ending is None:
+            yield from lines
+            return
+        for start, end in lines:
+            if self._sessions:
+                yield from self._followed(data, position, start, gates)
+            yield start, end
+            position = end + 1
+        if self._sessions:
+            yield from self._followed(data, position, len(data), gates)
+
+    def _followed(self, data: bytes, position: int, end: int, gates: _Gates) -> Iterator[Span]:
+        """Yield the lines that may end an open session, as long as one is open."""
+        assert gates.ending is not None  # noqa: S101 - there is something to follow
+        step = _STEP
+        while position < end:
+            stop = end
+            if position + step < end:
+                stop = data.find(b"\n", position + step, end) + 1 or end
+            for line in gates.ending.lines(data, None, position, stop):
+                marks = self._sessions.marks if gates.marked else None
+                if marks is None or not marks.isdisjoint(data[slice(*line)].split()):
+                    yield line
+                    if not self._sessions:
+                        return
+            position, step = stop, 2 * step
 
     def _decoded(self, raw: bytes) -> str:
         try:
@@ -185,24 +222,55 @@ class Lines:
 
     def _gates(
         self, prefregex: Sequence[Pattern], failregex: Sequence[Pattern]
-    ) -> tuple[Optional[Gate], Gate]:
-        """Return the gate for lines that carry their date, and that for lines without one.
+    ) -> tuple[Optional[_Gates], _Gates]:
+        """Return the gates for lines that carry their date, and those for lines without one.
 
-        The first is None where lines cannot be found in undecoded bytes.
+        The first are None where lines cannot be found in undecoded bytes.
         """
-        first = prefregex[0].regex if prefregex and failregex else None
-        regexes = [pattern.regex for pattern in failregex]
-        whole = Gate(first, regexes, encoding=self._encoding, cut=False)
+        whole = _Gates.of(prefregex, failregex, self._encoding, None, marked=True)
         if self._encoding.startswith(("utf-16", "utf-32")):
             return None, whole
-        cut = Gate(
-            first,
-            regexes,
-            encoding=self._encoding,
-            cut=not self.detector.dateless,
-            clean_cut=self.detector.clean_cut,
-        )
-        return cut, whole
+        detector = self.detector
+        tears = None if detector.dateless else detector.tears
+        marked = detector.dateless or detector.clean_begin
+        return _Gates.of(prefregex, failregex, self._encoding, tears, marked=marked), whole
+
+
+class _Gates(NamedTuple):
+    """Where the lines of a filter are looked for.
+
+    Attributes:
+        counting: lines that could count as failures, or open a session.
+        ending: lines that can do no more than end one; None: there are none such.
+        marked: the lines of a session have its mark.
+    """
+
+    counting: Gate
+    ending: Optional[Gate]
+    marked: bool
+
+    @classmethod
+    def of(
+        cls,
+        prefregex: Sequence[Pattern],
+        failregex: Sequence[Pattern],
+        encoding: str,
+        tears: Optional[Tears],
+        *,
+        marked: bool,
+    ) -> _Gates:
+        """Return the gates for a filter's regexes."""
+        first = prefregex[0].syntax if prefregex and failregex else None
+        told = any(pattern.says_session() for pattern in prefregex)
+        ends = [p.syntax for p in failregex if p.excuses() and (told or p.says_session())]
+        counts = [p.syntax for p in failregex if p.syntax not in ends]
+        if ends and counts:
+            ending = Gate(first, ends, encoding=encoding, tears=tears)
+            counting = Gate(first, counts, encoding=encoding, tears=tears, common=ends)
+            if not (ending.open or counting.open):
+                return cls(counting, ending, marked)
+        every = [pattern.syntax for pattern in failregex]
+        return cls(Gate(first, every, encoding=encoding, tears=tears), None, marked)
 
 
 def log_encoding(name: str) -> str:

@@ -69,6 +69,8 @@ class Block:
             then stands in the line.
         position: where to go on after this block, in the source's own notation; to be saved
             once the block has been dealt with.
+        found: what was found in ``data``, by what was looked for: jails that look for the same
+            do it once.
     """
 
     watches: tuple[str, ...]
@@ -76,6 +78,9 @@ class Block:
     data: bytes
     position: str
     times: Optional[Sequence[float]] = None
+    found: dict[object, list[tuple[int, int]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ in its session, as fail2ban does.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import KeysView
 from typing import NamedTuple, Optional
 
 from stockade_agent.failregex import Groups
@@ -18,6 +19,8 @@ from stockade_agent.failregex import Groups
 MAX_SESSIONS = 100
 MAX_AGE = 300
 """Seconds after its first line when a session is forgotten."""
+
+_DIGITS = b"0123456789"
 
 MAX_LINES = 100
 """Lines kept of one session; whoever talks on does not fill memory."""
@@ -45,6 +48,15 @@ class Sessions:
     def __init__(self) -> None:
         self._open: OrderedDict[str, _Session] = OrderedDict()
         self._last: Optional[_Session] = None
+        self._marks: dict[Optional[bytes], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def marks(self) -> Optional[KeysView[bytes]]:
+        """Words of which each line of an open session has one; None: any line may be of one."""
+        return None if None in self._marks else self._marks.keys()  # type: ignore[return-value]
 
     def merge(self, key: str, groups: Groups, lines: tuple[str, ...], now: float) -> Merged:
         """Add a matched line to its session and return what it means there.
@@ -62,7 +74,7 @@ class Sessions:
         forget = bool(groups.pop("mlfforget", None))
         session = self._find(key, now)
         if session is None:
-            session = _Session(groups, now + MAX_AGE)
+            session = _Session(mark(key), groups, now + MAX_AGE)
             if not forget:
                 session.meet(groups.get("user"))
                 self._keep(key, session, now)
@@ -70,7 +82,7 @@ class Sessions:
             session.meet(groups.get("user"))
             session.take(groups, gained=gained)
             if forget:
-                self._open.pop(key, None)
+                self._drop(key)
         self._last = session
         if session.pending or len(session.users or ()) > 1:
             # Failures still open, or several users tried: what came last does not excuse it.
@@ -92,25 +104,48 @@ class Sessions:
     def _find(self, key: str, now: float) -> Optional[_Session]:
         session = self._open.get(key)
         if session is not None and session.ends <= now:
-            del self._open[key]
+            self._drop(key)
             return None
         return session
 
     def _keep(self, key: str, session: _Session, now: float) -> None:
         if len(self._open) >= MAX_SESSIONS:
             while self._open:
-                _, oldest = self._open.popitem(last=False)
+                oldest = self._drop(next(iter(self._open)))
                 if oldest.ends > now and len(self._open) < MAX_SESSIONS:
                     break
         self._open[key] = session
+        self._marks[session.mark] = self._marks.get(session.mark, 0) + 1
+
+    def _drop(self, key: str) -> _Session:
+        session = self._open.pop(key)
+        self._marks[session.mark] -= 1
+        if not self._marks[session.mark]:
+            del self._marks[session.mark]
+        return session
+
+
+def mark(key: str) -> Optional[bytes]:
+    """Return a word that stands, with blanks around it, in each line that has a session's key.
+
+    None where there is none that shows in the undecoded line for sure.
+    """
+    if not key.isascii():
+        return None
+    # The first and the last word may go on outside the key.
+    words = f"|{key}|".encode().split()[1:-1]
+    sure = [word for word in words if word[:1].isalnum()]
+    # A number tells sessions apart, a host's name does not.
+    return max(sure, key=lambda word: sum(map(_DIGITS.__contains__, word)), default=None)
 
 
 class _Session:
     """One session: what its lines have said so far."""
 
-    __slots__ = ("ends", "groups", "held", "matches", "pending", "users")
+    __slots__ = ("ends", "groups", "held", "mark", "matches", "pending", "users")
 
-    def __init__(self, groups: Groups, ends: float) -> None:
+    def __init__(self, mark_: Optional[bytes], groups: Groups, ends: float) -> None:
+        self.mark = mark_
         self.groups, self.ends, self.pending = groups, ends, False
         self.users: Optional[set[str]] = None
         self.matches: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from stockade_agent.dates import DateDetector, years
 from stockade_agent.failregex import compile_pattern
 from stockade_agent.filter import Filter
-from stockade_agent.gate import _SAME_LETTER, Gate, Word, required
+from stockade_agent.gate import Gate
+from stockade_agent.lines import _Gates
 from stockade_agent.model import Block, FilterSpec
+from stockade_agent.syntax import SAME_LETTER, Syntax, Word, required
 
 
 NOW = 1714557600.0  # 2024-05-01 10:00:00 UTC
@@ -24,6 +27,10 @@ PATTERNS = (None, "{^LN-BEG}", r"^\[{DATE}\]", "%H:%M:%S**", "**%Y-%m-%d %H:%M:%
 
 def kept(gate, data):
     return [data[start:end] for start, end in gate.lines(data)]
+
+
+def syntax(regex):
+    return Syntax(re.compile(regex))
 
 
 def words(regex, flags=0):
@@ -69,27 +76,25 @@ def test_same_letters():
         if others:
             found[letter] = others
 
-    assert found == {letter: set(others) for letter, others in _SAME_LETTER.items()}
+    assert found == {letter: set(others) for letter, others in SAME_LETTER.items()}
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "shift_jis", "utf-7", "cp037"])
 def test_open_for_encodings_that_hide_ascii(encoding):
     """Where an ASCII letter is not its own byte, nothing is rejected."""
-    assert Gate(None, [re.compile("sshd")], encoding=encoding).open
+    assert Gate(None, [syntax("sshd")], encoding=encoding).open
 
 
 def test_open_without_a_word():
     """Where nothing can be proved, every line goes through, the last one without newline too."""
-    gate = Gate(None, [re.compile(r"\d+ .*")])
+    gate = Gate(None, [syntax(r"\d+ .*")])
 
     assert [b"a", b"", b"b"] == kept(gate, b"a\n\nb")
 
 
 def test_prefregex_and_any_failregex():
     """A line needs the word of prefregex and that of one failregex."""
-    gate = Gate(
-        re.compile(r"sshd\[\d+\]"), [re.compile("Failed"), re.compile("Invalid")], cut=False
-    )
+    gate = Gate(syntax(r"sshd\[\d+\]"), [syntax("Failed"), syntax("Invalid")])
     data = b"sshd[1]: Failed x\ncron[1]: Failed\nsshd[1]: Accepted\nsshd[1]: Invalid\n"
 
     assert [b"sshd[1]: Failed x", b"sshd[1]: Invalid"] == kept(gate, data)
@@ -97,7 +102,7 @@ def test_prefregex_and_any_failregex():
 
 def test_any_case():
     """Without case, letters that only Unicode takes for the same are let through."""
-    gate = Gate(None, [re.compile("(?i)disk")], cut=False)
+    gate = Gate(None, [syntax("(?i)disk")])
     lines = ["DISK", "d\u0131\u017f\u212a", "Disk", "disc"]
 
     assert lines[:3] == [one.decode() for one in kept(gate, "\n".join(lines).encode())]
@@ -118,7 +123,7 @@ def test_words_torn_by_the_date(line, regex, pattern):
     detector = DateDetector(pattern, exact_years=years(NOW))
     found = detector.find(line, NOW)
     assert re.search(regex, line[: found.start] + line[found.end :])
-    gate = Gate(None, [re.compile(regex)], clean_cut=detector.clean_cut)
+    gate = Gate(None, [syntax(regex)], tears=detector.tears)
 
     assert [line.encode()] == kept(gate, line.encode() + b"\n")
 
@@ -184,6 +189,113 @@ def test_no_match_is_gated_away(failregexes, prefregex, log, pattern, journal):
     block = Block(("w",), "log", "".join(f"{line}\n" for line in log).encode(), "", times)
     found = [failure.matches for failure in Filter(spec, now=NOW).failures(block, NOW)]
     every = Filter(spec, now=NOW)
-    every._lines._cut_gate = every._lines._whole_gate = Gate(None, [])
+    open_ = _Gates(Gate(None, []), None, marked=False)
+    every._lines._cut_gates = every._lines._whole_gates = open_
 
     assert [failure.matches for failure in every.failures(block, NOW)] == found
+
+
+SAYINGS = (
+    "Invalid user u{} from 192.0.2.{}",
+    "Failed password for u{} from 192.0.2.{}",
+    "check: failure; rhost=192.0.2.{1}",
+    "Locked user u{}",
+    "Accepted key for u{} from 192.0.2.{}",
+    "Connection closed by u{} 192.0.2.{}",
+    "Connection closed by 192.0.2.{1}",
+    "nothing of note {} {}",
+)
+SESSION = FilterSpec(
+    name="any",
+    prefregex=r"^<F-MLFID>\s*\S+ d(?:\[\d+\])?: </F-MLFID><F-CONTENT>.+</F-CONTENT>$",
+    failregex=(
+        "^Invalid user <F-USER>\\S+</F-USER> from <HOST>$",
+        "^Failed password for <F-USER>\\S+</F-USER> from <HOST>$",
+        "^<F-NOFAIL>check:</F-NOFAIL> failure; rhost=<HOST>$",
+        "^Locked user <F-USER>\\S+</F-USER>$",
+        (
+            "^<F-MLFFORGET><F-MLFGAINED>Accepted</F-MLFGAINED></F-MLFFORGET> key for "
+            "<F-USER>\\S+</F-USER> from <HOST>$"
+        ),
+        (
+            "^<F-NOFAIL><F-MLFFORGET>Connection closed</F-MLFFORGET></F-NOFAIL> by "
+            "(?:<F-USER>\\S+</F-USER> )?<ADDR>$"
+        ),
+    ),
+)
+CLOCKED = st.sampled_from(("May  1 10:00:00 ", "[May  1 10:00:00] ", "10:00:00", ""))
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            CLOCKED,
+            st.sampled_from(("h1", "h2", "[h3]", "Ä")),
+            st.sampled_from(("d[7]: ", "d[8]: ", "d: ", "d[77]: ", "x[7]: ")),
+            st.sampled_from(SAYINGS),
+            st.integers(1, 2),
+        ),
+        max_size=24,
+    ),
+    st.integers(1, 24),
+    st.sampled_from((None, "{^LN-BEG}", r"\[{DATE}\]", "%H:%M:%S**", "{NONE}")),
+    st.booleans(),
+)
+def test_ends_of_sessions_can_wait(said, cut, pattern, journal):
+    """Lines that are looked at only while their session is open change no verdict."""
+    log = [
+        f"{date}{host} {tag}{saying.format(number, number)}\n".encode()
+        for date, host, tag, saying, number in said
+    ]
+    blocks = [
+        Block(("w",), "log", b"".join(part), "", [NOW] * len(part) if journal else None)
+        for part in (log[:cut], log[cut:])
+        if part
+    ]
+    spec = replace(SESSION, datepattern=pattern)
+    waits, every = Filter(spec, now=NOW), Filter(spec, now=NOW)
+    assert waits._lines._whole_gates.ending
+    open_ = _Gates(Gate(None, []), None, marked=False)
+    every._lines._cut_gates = every._lines._whole_gates = open_
+
+    for block in blocks:
+        assert list(every.failures(block, NOW)) == list(waits.failures(block, NOW))
+
+
+def test_ends_of_no_session_are_passed_over():
+    """What can only end a session is not decoded while none is open."""
+    seen, lines = [], Filter(SESSION, now=NOW)._lines
+    data = b"May  1 10:00:00 h d[7]: Connection closed by 192.0.2.1\n" * 3
+    for line, _ in lines.read(Block(("w",), "log", data, ""), NOW, live=True):
+        seen.append(line)
+
+    assert [] == seen
+
+
+def test_few_words_stand_for_many_regexes():
+    """One word that several regexes need is searched for once, and what else they need checked."""
+    regexes = [f"^User not allowed because {why}" for why in ("listed", "locked", "expired")]
+    gate = Gate(None, [syntax(regex) for regex in regexes])
+    data = b"User not allowed because locked\nUser not allowed because old\n"
+
+    assert [b"User not allowed because locked"] == kept(gate, data)
+    assert [[b"User not allowed because "]] == [[n.key for n in way] for way in gate._ways]
+
+
+def test_jails_that_search_for_the_same_do_it_once():
+    """What is found in a block is found for all."""
+    memo = {}
+    first, second = Gate(None, [syntax("Failed")]), Gate(None, [syntax("Failed")])
+
+    assert first.lines(b"x\nFailed\n", memo) is second.lines(b"x\nFailed\n", memo)
+
+
+def test_the_cheapest_way_is_taken():
+    """Where all lines have what prefregex needs, failregex's words are searched for, and back."""
+    gate = Gate(syntax(r"daemon\["), [syntax(word) for word in ("Failed", "Refused", "Locked")])
+    common = b"host daemon[7]: all is well\n" * 1000
+    rare = b"host other[7]: Failed Refused Locked\n" * 1000
+
+    assert {b"Failed", b"Refused", b"Locked"} == {n.key for n in gate._way(common, 0, len(common))}
+    assert {b"daemon["} == {n.key for n in gate._way(rare, 0, len(rare))}

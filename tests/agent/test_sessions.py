@@ -3,7 +3,7 @@
 
 import pytest
 
-from stockade_agent.sessions import MAX_AGE, MAX_SESSIONS, Sessions
+from stockade_agent.sessions import MAX_AGE, MAX_SESSIONS, Sessions, mark
 
 
 def told(sessions, key, now=0, line="x", **groups):
@@ -106,3 +106,37 @@ def test_talkative_sessions_are_bounded(excuse):
         sessions.pend() if not excuse else None
 
     assert len(told(sessions, "1", line="last").matches) <= 200
+
+
+@pytest.mark.parametrize(
+    "key, word",
+    [
+        pytest.param(" web1 sshd[4711]: ", b"sshd[4711]:", id="number-before-name"),
+        pytest.param("web1 sshd[4711]: ", b"sshd[4711]:", id="first-word-may-go-on"),
+        pytest.param("web1 sshd[4711]", None, id="last-word-may-go-on"),
+        pytest.param("", None, id="empty"),
+        pytest.param(" [4711] ", None, id="marks-may-stand-before-the-date"),
+        pytest.param(" café 1 ", None, id="beyond-ascii"),
+    ],
+)
+def test_mark(key, word):
+    """The lines of a session are known by a word, where one is sure."""
+    assert word == mark(key)
+
+
+def test_marks_are_those_of_open_sessions():
+    """A session that ends, is given up or grows old takes its mark along."""
+    sessions = Sessions()
+    told(sessions, " a[1]: ", user="a")
+    told(sessions, " b a[1]: ", user="a")
+    told(sessions, " a[2]: ", user="a")
+    told(sessions, " a[1]: ", mlfforget="x")
+    assert {b"a[1]:", b"a[2]:"} == set(sessions.marks)
+    told(sessions, " b a[1]: ", mlfforget="x")
+    assert {b"a[2]:"} == set(sessions.marks)
+    told(sessions, "?", user="a")
+    assert sessions.marks is None
+    for number in range(MAX_SESSIONS):
+        told(sessions, f" c[{number}]: ", user="a")
+
+    assert MAX_SESSIONS == len(sessions) == len(sessions.marks)

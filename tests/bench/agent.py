@@ -17,6 +17,8 @@ from bench.cost import Cost, Failed
 from bench.peers import PYTHON, fail2ban
 from conformance.fetch import ROOT
 from stockade import bundle
+from stockade.converge import bytecode
+from stockade.converge.host import Host
 from stockade_agent.control import client
 from stockade_agent.control.protocol import Request
 from stockade_agent.errors import StockadeError
@@ -78,6 +80,9 @@ class Agent:
         pyz.parent.mkdir(parents=True, exist_ok=True)
         if not pyz.exists() or pyz.read_bytes() != bundle.build():
             pyz.write_bytes(bundle.build())
+        compiled = bytecode.place(str(pyz), bundle.build())
+        if compiled and not Path(compiled).exists():  # as a push leaves them
+            bytecode.write(Host("/"), compiled, bundle.build())
         notify = folder / "notify"
         with suppress(FileNotFoundError):
             notify.unlink()

@@ -78,9 +78,14 @@ class DateDetector:
         return all(entry.template.name == "{NONE}" for entry in self._entries)
 
     @property
-    def clean_cut(self) -> bool:
-        """Whether a cut never joins two word characters, nor a word to what stood before it."""
-        return all(entry.template.clean_cut for entry in self._entries)
+    def clean_begin(self) -> bool:
+        """Whether dates begin their lines, but for marks, and no word is joined to them."""
+        templates = [entry.template for entry in self._entries]
+        return all(one.margin >= 0 and one.clean_cut for one in templates)
+
+    def tears(self, word: str) -> set[int]:
+        """Return the places at which a word of a line without its date may have been joined."""
+        return set().union(*(entry.template.tears(word) for entry in self._entries))
 
     def hits(self) -> list[tuple[str, int]]:
         """Return template name and number of dates found by it, in the present order."""

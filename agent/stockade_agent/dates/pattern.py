@@ -102,8 +102,16 @@ _STARS_BEGIN, _STARS_END = re.compile(r"^\(*(?:\(\?\w+\))?\(*\*\*"), re.compile(
 
 _WORD_BEGIN, _WORD_END = r"(?=^|\b|\W)", r"(?=\b|\W|$)"
 _NEAR_LINE_BEGIN = r"^(?:\W{0,2})?"
+_NEAR = 2
+_WORDLY = re.compile(r"\w")
+# Simple atoms, then a mark, then the group: the mark always stands before what is cut out.
+_LEFT = re.compile(
+    r"\^(?:\[\^?(?:\\.|[^\]\\])+\][*+?]?|\\.[*+?]?|[^\\\[\](){}|?*+.^$][*+?]?)*?\\([^\w\s])\((?!\?)"
+)
 
 Parse = Callable[["re.Match[str]", float, Optional[int]], Optional[float]]
+
+_ATOM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 
 
 class Template(NamedTuple):
@@ -115,6 +123,8 @@ class Template(NamedTuple):
         anchored: it matches at the begin or end of a line only.
         at_begin: at the begin.
         clean_cut: what it cuts out begins the line, or is never followed by a word character.
+        margin: so many characters at most stand before what is cut out, none of a word; -1: any.
+        left: the character that always stands there, or "" where it may be any.
         weight: how strongly its hits count when templates are reordered.
     """
 
@@ -124,7 +134,20 @@ class Template(NamedTuple):
     anchored: bool
     at_begin: bool
     clean_cut: bool
+    margin: int = -1
+    left: str = ""
     weight: float = 1.0
+
+    def tears(self, word: str) -> set[int]:
+        """Return the places at which a word of a line without its date may have been joined."""
+        places = range(1, len(word))
+        if self.margin >= 0:
+            return {i for i in places if i <= self.margin and not _WORDLY.search(word[:i])}
+        if self.left:
+            return {i for i in places if word[i - 1] == self.left}
+        if self.clean_cut:
+            return {i for i in places if not _WORDLY.match(word, i)}
+        return set(places)
 
 
 def years(now: float, first: int = _FIRST_YEAR) -> str:
@@ -248,8 +271,32 @@ def _template(
             option="datepattern",
             position=getattr(exc, "pos", None),
         ) from exc
-    clean_cut = clean_cut or regex.startswith("^(")
-    return Template(name, compiled, parse, at_begin or at_end, at_begin, clean_cut)
+    margin, left = -1, None
+    if _one_branch(regex):
+        left = _LEFT.match(regex)
+        for most, start in ((0, "^("), (_NEAR, _NEAR_LINE_BEGIN + "(")):
+            if regex.startswith(start) and not regex.startswith(start + "?"):
+                margin = most
+    return Template(
+        name,
+        compiled,
+        parse,
+        at_begin or at_end,
+        at_begin,
+        clean_cut or margin == 0,
+        margin,
+        left[1] if left else "",
+    )
+
+
+def _one_branch(regex: str) -> bool:
+    """Return whether a regex has alternatives inside its groups only."""
+    depth = 0
+    for char in _ATOM.sub("", regex):
+        depth += (char == "(") - (char == ")")
+        if char == "|" and not depth:
+            return False
+    return True
 
 
 def _grouped(regex: str) -> str:

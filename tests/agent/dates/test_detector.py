@@ -201,3 +201,21 @@ def test_years(now, good, bad):
 
     assert all(found(year, "%ExY", now=moment) for year in good)
     assert not any(found(year, "%ExY", now=moment) for year in bad)
+
+
+@pytest.mark.parametrize(
+    "pattern, word, places",
+    [
+        pytest.param("{^LN-BEG}", " [x] ", {1, 2}, id="marks-before"),
+        pytest.param("{^LN-BEG}", "Failed x", set(), id="words-stay-whole"),
+        pytest.param("^%Y-%m-%d", " x", set(), id="nothing-before"),
+        pytest.param(r"^[^\[]*\[({DATE})", 'a["x', {2}, id="after-a-mark"),
+        pytest.param(r"^[^\[]*\[(%Y)|^x(%H)", "a[b", {1, 2}, id="mark-in-one-branch"),
+        pytest.param(r"^\[(%Y)|(%H:%M)", "ab", {1}, id="begin-in-one-branch"),
+        pytest.param(None, "ab c", {2}, id="before-a-blank"),
+        pytest.param("**%H:%M:%S**", "abc", {1, 2}, id="anywhere"),
+    ],
+)
+def test_tears(pattern, word, places):
+    """Where a date may have torn a word is known from what may stand before and after it."""
+    assert places == DateDetector(pattern, exact_years=years(NOW)).tears(word)

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: MIT
+"""What the syntax tree of a regex proves about every text that it matches.
+
+Which words the text contains, with which characters it begins, which groups took part. What
+cannot be proved is left out: an answer may say too little, never too much.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Optional
+
+
+if sys.version_info >= (3, 11):
+    from re import _constants as sre  # type: ignore[attr-defined]
+    from re import _parser as parser  # type: ignore[attr-defined]
+else:
+    import sre_constants as sre
+    import sre_parse as parser
+
+
+SAME_LETTER = {"i": "\u0131\u0130", "k": "\u212a", "s": "\u017f"}
+"""Beyond upper and lower case: what Python's regexes take for the same letter."""
+
+_ASCII = "".join(map(chr, range(128)))
+_NO_BREAK = {sre.AT, sre.ASSERT, sre.ASSERT_NOT}
+_REPEATS = {sre.MAX_REPEAT, sre.MIN_REPEAT, getattr(sre, "POSSESSIVE_REPEAT", sre.MAX_REPEAT)}
+_ATOMIC = getattr(sre, "ATOMIC_GROUP", None)
+_MOST_HEADS = 64
+
+
+class Word(NamedTuple):
+    """ASCII text that a matching line contains, in any case if ``ignorecase``."""
+
+    text: str
+    ignorecase: bool
+
+
+Clause = frozenset[Word]
+"""Words of which a matching line contains at least one."""
+
+
+class Syntax:
+    """The tree of one regex, read once.
+
+    Attributes:
+        words: a matching text contains one word of each clause.
+        begins: it matches at the begin of the text only.
+        heads: the characters that a match can begin with; None: any.
+    """
+
+    def __init__(self, regex: re.Pattern[str]) -> None:
+        self._ignorecase = bool(regex.flags & re.IGNORECASE)
+        self._groups = regex.groupindex
+        try:
+            self._tree: Any = parser.parse(regex.pattern, regex.flags)
+        except (re.error, RecursionError):
+            self._tree = ()
+        self.words = _Walk(ignorecase=self._ignorecase).sequence(self._tree)
+        multiline = bool(regex.flags & re.MULTILINE)
+        self.begins = not multiline and _begins(self._tree)
+        heads, empty = _heads(self._tree, ignorecase=self._ignorecase)
+        self.heads = None if empty else heads
+
+    def takes_part(self, group: str, least: int = 1) -> bool:
+        """Return whether a group captures in every match, and so many characters at least."""
+        number = self._groups.get(group)
+        return number is not None and _captures(self._tree, number, least)
+
+
+def required(regex: re.Pattern[str]) -> list[Clause]:
+    """Return what every text that the regex matches must contain: one word of each clause."""
+    return Syntax(regex).words
+
+
+class _Walk:
+    """Collects clauses along a sequence of syntax nodes."""
+
+    def __init__(self, *, ignorecase: bool) -> None:
+        self._ignorecase = ignorecase
+        self._clauses: list[Clause] = []
+        self._run = ""
+
+    def sequence(self, nodes: Any) -> list[Clause]:
+        self._visit(nodes)
+        self._break()
+        return self._clauses
+
+    def _break(self) -> None:
+        if self._run:
+            self._clauses.append(frozenset([Word(self._run, self._ignorecase)]))
+        self._run = ""
+
+    def _visit(self, nodes: Any) -> None:
+        for code, value in nodes:
+            if code is sre.LITERAL:
+                self._literal(chr(value))
+            elif code is sre.SUBPATTERN:
+                self._group(*value)
+            elif code is _ATOMIC:
+                self._visit(value)
+            elif code not in _NO_BREAK:
+                self._break()
+                self._clauses += self._alternatives(code, value)
+
+    def _literal(self, char: str) -> None:
+        if char in _ASCII and char not in "\r\n":
+            self._run += char
+        else:
+            self._break()
+
+    def _group(self, _group: object, on: int, off: int, nodes: Any) -> None:
+        ignorecase = _case(self._ignorecase, on, off)
+        if ignorecase == self._ignorecase:
+            self._visit(nodes)
+        else:
+            self._break()
+            self._clauses += _Walk(ignorecase=ignorecase).sequence(nodes)
+
+    def _alternatives(self, code: Any, value: Any) -> list[Clause]:
+        if code is sre.BRANCH:
+            branches = value[1]
+        elif code is sre.GROUPREF_EXISTS:
+            branches = [value[1], value[2] or []]
+        elif code in _REPEATS and value[0] > 0:
+            branches = [value[2]]
+        else:
+            return []
+        return either([_Walk(ignorecase=self._ignorecase).sequence(branch) for branch in branches])
+
+
+def either(needs: Sequence[list[Clause]]) -> list[Clause]:
+    """Return what is required when one of several is."""
+    if len(needs) == 1:
+        return needs[0]
+    if not needs or not all(needs):
+        return []
+    return [frozenset().union(*(min(clauses, key=cost) for clauses in needs))]
+
+
+def cost(clause: Clause) -> float:
+    """Return how likely a line meets the clause by chance: a rough guess is enough."""
+    return sum(2.0 ** -sum(map(_rarity, word.text)) for word in clause)
+
+
+def _rarity(char: str) -> float:
+    """Return about how many bits a character of a word tells."""
+    if char.islower():
+        return 1.0
+    return 0.5 if char == " " else 2.0
+
+
+def _case(ignorecase: bool, on: int, off: int) -> bool:  # noqa: FBT001 - two flags and a state
+    return (ignorecase or bool(on & re.IGNORECASE)) and not off & re.IGNORECASE
+
+
+def _begins(nodes: Any) -> bool:
+    for code, value in nodes:
+        if code is sre.AT:
+            return value in (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING)
+        if code is sre.SUBPATTERN:
+            return not value[1] & re.MULTILINE and _begins(value[3])
+        if code is sre.BRANCH:
+            return all(_begins(branch) for branch in value[1])
+        return False
+    return False
+
+
+def _heads(nodes: Any, *, ignorecase: bool) -> tuple[Optional[frozenset[str]], bool]:
+    """Return the characters that a sequence can begin with, and whether it can be empty."""
+    found: frozenset[str] = frozenset()
+    for code, value in nodes:
+        if code in _NO_BREAK:
+            continue
+        heads, empty = _head(code, value, ignorecase=ignorecase)
+        if heads is None or len(found) > _MOST_HEADS:
+            return None, empty
+        found |= heads
+        if not empty:
+            return found, False
+    return found, True
+
+
+def _head(code: Any, value: Any, *, ignorecase: bool) -> tuple[Optional[frozenset[str]], bool]:
+    if code is sre.LITERAL:
+        return _same(chr(value), ignorecase=ignorecase), False
+    if code is sre.IN:
+        return _members(value, ignorecase=ignorecase), False
+    if code is sre.SUBPATTERN:
+        return _heads(value[3], ignorecase=_case(ignorecase, value[1], value[2]))
+    if code is _ATOMIC:
+        return _heads(value, ignorecase=ignorecase)
+    if code is sre.BRANCH:
+        parts = [_heads(branch, ignorecase=ignorecase) for branch in value[1]]
+    elif code in _REPEATS:
+        heads, empty = _heads(value[2], ignorecase=ignorecase)
+        return heads, empty or value[0] == 0
+    else:
+        # A backreference may be empty; of the rest nothing is known but that it is a character.
+        return None, True
+    if any(heads is None for heads, _ in parts):
+        return None, True
+    union = frozenset().union(*(heads for heads, _ in parts if heads is not None))
+    return union, any(empty for _, empty in parts)
+
+
+def _members(items: Any, *, ignorecase: bool) -> Optional[frozenset[str]]:
+    found: frozenset[str] = frozenset()
+    for code, value in items:
+        if code is sre.LITERAL:
+            chars = chr(value)
+        elif code is sre.RANGE and value[1] - value[0] < _MOST_HEADS:
+            chars = "".join(map(chr, range(value[0], value[1] + 1)))
+        else:
+            return None
+        for char in chars:
+            same = _same(char, ignorecase=ignorecase)
+            if same is None:
+                return None
+            found |= same
+    return found
+
+
+def _same(char: str, *, ignorecase: bool) -> Optional[frozenset[str]]:
+    if not ignorecase:
+        return frozenset([char])
+    if char not in _ASCII:
+        return None
+    return frozenset([char, char.lower(), char.upper(), *SAME_LETTER.get(char.lower(), "")])
+
+
+def _captures(nodes: Any, number: int, least: int) -> bool:
+    for code, value in nodes:
+        if code is sre.SUBPATTERN:
+            if value[0] == number:
+                return bool(value[3].getwidth()[0] >= least)
+            if _captures(value[3], number, least):
+                return True
+        elif code in _REPEATS and value[0] > 0:
+            if _captures(value[2], number, least):
+                return True
+        elif code is _ATOMIC and _captures(value, number, least):
+            return True
+    return False
