@@ -44,11 +44,13 @@ AGENT |= {
     "table": BASE | {"plain", "control.protocol"},
     "protected": BASE | {"ignore"},
     "records": BASE | {"ledger", "log"},
-    "inspection": BASE | {"filter", "jail"},
+    "inspection": BASE | {"filter", "firewall", "jail", "resolver"},
     "enforcement": BASE | {"firewall", "log", "records"},
     "intake": BASE | {"sources"},
     "guard": BASE | {"filter", "ignore", "jail", "log", "protected", "resolver"},
     "guards": BASE | {"guard", "inspection", "log"},
+    "actions": BASE
+    | {"config", "control.protocol", "firewall", "guard", "log", "records", "resolver"},
     "status": BASE
     | {"control.protocol", "enforcement", "guard", "guards", "intake", "plain", "protected"},
 }

@@ -63,7 +63,7 @@ class Daemon:
         self._log = Log(stream, found.agent.loglevel, prefixed=not stream.isatty())
         self._server = Server(found.agent.socket)
         self._loop = Loop(time.monotonic)
-        self._pipe = Pipe(found, time.time(), self._log, firewall, journalctl)
+        self._pipe = Pipe(found, time.time(), self._log, firewall, journalctl, clock=time.monotonic)
 
     def run(self) -> None:
         """Protect the host until a signal ends it; bans stay in force afterwards."""
@@ -120,6 +120,8 @@ class Daemon:
         self._once("heal", HEAL if records.problem else None, self._heal)
         self._once("firewall", self._pipe.enforcement.retry, self._retry)
         self._once("batch", self._pipe.enforcement.wait, self._carry_out)
+        if self._pipe.actions is not None:
+            self._loop.listen("actions", (self._pipe.actions.fileno,), self._acted)
 
     def _once(self, name: str, seconds: Optional[float], call: Callable[[], None]) -> None:
         if seconds is None or not self._loop.waiting(name):
@@ -136,7 +138,10 @@ class Daemon:
         self._pipe.heal_ledger(time.time())
 
     def _carry_out(self) -> None:
-        self._pipe.enforcement.carry_out(time.time())
+        self._pipe.carry_out(time.time())
+
+    def _acted(self) -> None:
+        self._pipe.acted(time.time())
 
     def _retry(self) -> None:
         self._pipe.enforcement.start(time.time())

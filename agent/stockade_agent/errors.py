@@ -82,11 +82,13 @@ class FirewallError(StockadeError):
     """A firewall backend could not do what it was told.
 
     Attributes:
-        backend: ``nftables``, ``iptables``, ``firewalld``, ``memory``.
+        backend: ``nftables``, ``iptables``, ``firewalld``, ``memory``, ``action``.
+        cause: what is wrong, without the backend's name.
+        command: of an action that cannot be used: ``actionban``, …; else "".
     """
 
     def __init__(self, message: str, *, backend: str, remedy: str = "") -> None:
-        self.backend = backend
+        self.backend, self.cause, self.command = backend, message, ""
         super().__init__(f"{backend}: {message}", remedy=remedy)
 
 

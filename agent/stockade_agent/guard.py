@@ -70,11 +70,8 @@ class Guard:
         said = [self.failed] if self.failed else []
         if not self.spec.filter.failregex:
             said.append("no failregex: nothing can match")
-        unrun = [action.name for action in self.spec.actions if action.firewall is None]
-        if unrun:
-            said.append(f"action {', '.join(unrun)} is not run yet")
-        if self.spec.shield is None:
-            said.append("no action of it bans in the firewall")
+        if self.spec.shield is None and not any(action.holds for action in self.spec.commands):
+            said.append("no action of it bans")
         if self.spec.ignorecommand:
             said.append("ignorecommand is not run yet")
         if self.spec.backend_parameters:

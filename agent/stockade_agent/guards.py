@@ -8,7 +8,7 @@ from typing import Callable, Optional, Union
 
 from stockade_agent.errors import ConfigError, RegexError
 from stockade_agent.guard import Guard
-from stockade_agent.inspection import located
+from stockade_agent.inspection import action_fault, located
 from stockade_agent.log import Log
 from stockade_agent.model import Ban, Config, JailSpec, Shield
 
@@ -101,6 +101,7 @@ class Guards(Mapping[str, Guard]):
 
 def _made(spec: JailSpec, make: Make) -> Union[Guard, ConfigError]:
     try:
-        return make(spec)
+        guard = make(spec)
     except RegexError as error:
         return located(error, spec)
+    return action_fault(spec) or guard

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Optional
 
-from stockade_agent.errors import ConfigError, RegexError
+from stockade_agent.errors import ConfigError, FirewallError, RegexError
 from stockade_agent.filter import Filter
 from stockade_agent.jail import Jail
-from stockade_agent.model import Config, JailSpec
+from stockade_agent.model import ActionSpec, Config, JailSpec
 
 
 def faults(config: Config, now: float) -> tuple[ConfigError, ...]:
@@ -24,6 +24,31 @@ def fault_of(spec: JailSpec, now: float) -> Optional[ConfigError]:
         Jail(spec)
     except RegexError as error:
         return located(error, spec)
+    return action_fault(spec)
+
+
+def action_fault(spec: JailSpec) -> Optional[ConfigError]:
+    """Return why a command of the jail's actions cannot be run, or None."""
+    faults = (_unrunnable(action, spec) for action in spec.commands)
+    return next((fault for fault in faults if fault), None)
+
+
+def _unrunnable(action: ActionSpec, spec: JailSpec) -> Optional[ConfigError]:
+    # Most hosts have no action of commands: what reads their shell is not loaded there.
+    from stockade_agent.firewall.action import Action  # noqa: PLC0415
+    from stockade_agent.resolver import HostNames  # noqa: PLC0415
+
+    try:
+        Action(action, HostNames())
+    except FirewallError as error:
+        origin = action.origins.get(error.command) or spec.origins.get("action")
+        return ConfigError(
+            f"[{spec.name}] {error.command}: {error.cause}",
+            path=origin.path if origin else f"action.d/{action.file}.conf",
+            line=origin.line if origin else None,
+            jail=spec.name,
+            remedy=error.remedy,
+        )
     return None
 
 

@@ -29,6 +29,9 @@ FOREVER = -1
 """The bantime of a ban that never ends."""
 
 
+_TRUE = frozenset(("1", "on", "true", "yes"))
+
+
 def target(text: str) -> Optional[Target]:
     """Return the address or network that ``text`` is, IPv4-mapped IPv6 as IPv4, or None.
 
@@ -215,6 +218,7 @@ class ActionSpec:
             ``firewalld``, or ``auto``), or None when its commands must be run.
         parameters: what the jail passed and the file's ``[Init]`` defaults.
         definition: the options of ``[Definition]`` (``actionban``, ``actionstart``, …).
+        origins: option of ``definition`` -> where it was written; no difference between actions.
     """
 
     name: str
@@ -222,6 +226,17 @@ class ActionSpec:
     firewall: Optional[str] = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     definition: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
+
+    @property
+    def restores(self) -> bool:
+        """Whether it is to be told of bans that were in force before the agent started."""
+        return self.definition.get("norestored", "").lower() not in _TRUE
+
+    @property
+    def holds(self) -> bool:
+        """Whether it has bans in force, rather than only telling of them."""
+        return self.restores and self.definition.get("actionban", "").strip() != ""
 
 
 @dataclass(frozen=True)
@@ -276,6 +291,11 @@ class JailSpec:
     shield: Optional[Shield] = None
     escalation: Escalation = field(default_factory=Escalation)
     origins: Mapping[str, Origin] = field(default_factory=dict)
+
+    @property
+    def commands(self) -> tuple[ActionSpec, ...]:
+        """The actions whose commands must be run."""
+        return tuple(action for action in self.actions if action.firewall is None)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Callable
+from typing import TYPE_CHECKING, Callable, Optional
 
 from stockade_agent import __version__, config, status
 from stockade_agent.config.faults import nearest
@@ -29,6 +29,10 @@ from stockade_agent.records import Records
 from stockade_agent.resolver import Resolver
 
 
+if TYPE_CHECKING:
+    from stockade_agent.actions import Actions
+
+
 JOURNALCTL = ("journalctl",)
 
 
@@ -41,10 +45,12 @@ class Pipe:
         log: where the agent's own lines go.
         firewall: a backend instead of the configured one; ``memory`` for tests.
         journalctl: the command.
+        clock: seconds that never go backwards, for the timeouts of commands.
 
     Attributes:
         spec: the agent's own settings.
         guards: the jails at work.
+        actions: the commands that are run for them, or None where no jail has any.
         intake: what is read for them.
     """
 
@@ -55,8 +61,12 @@ class Pipe:
         log: Log,
         firewall: str = "",
         journalctl: Sequence[str] = JOURNALCTL,
+        *,
+        clock: Callable[[], float],
     ) -> None:
         self.spec = read.agent
+        self.actions: Optional[Actions] = None
+        self._clock = clock
         self._log, self._forced, self._journalctl = log, firewall, tuple(journalctl)
         self._started_at, self._lines = now, 0
         self.resolver = Resolver()
@@ -75,11 +85,16 @@ class Pipe:
         self.guards.restore(self.records.bans(), now, self._log)
         self.enforcement.start(now, self.guards.shields())
         self.records.commit(now)
+        actions = self._engaged(self.guards)
+        if actions is not None:
+            actions.start(self.guards, now)
 
     def close(self, now: float) -> None:
         """Keep what is to be kept; bans stay in force."""
         self.intake.close()
-        self.enforcement.carry_out(now, at_once=True)
+        self.carry_out(now, at_once=True)
+        if self.actions is not None:
+            self.actions.close(now)
         self.records.close(now)
         self.resolver.close()
 
@@ -93,7 +108,7 @@ class Pipe:
                 guard = self.guards[jail]
                 self._order(guard, partial(guard.read, block, now, live=live))
             self.records.read_to(block.log, block.position)
-            self.enforcement.carry_out(now)
+            self.carry_out(now)
         for subject, problem in self.intake.changed_problems():
             self._log.problem(subject, problem, "WARNING")
 
@@ -102,7 +117,23 @@ class Pipe:
         for name, _ in self.resolver.answers(now):
             for guard in self.guards.values():
                 self._order(guard, partial(guard.answered, name, now))
-        self.enforcement.carry_out(now)
+        self.carry_out(now)
+
+    def carry_out(self, now: float, *, at_once: bool = False) -> None:
+        """Tell the firewall, and then the actions, what was ordered, or leave it for a moment.
+
+        Args:
+            now: seconds, UTC.
+            at_once: somebody waits for it.
+        """
+        self.enforcement.carry_out(now, at_once=at_once)
+        if self.actions is not None and self.enforcement.wait is None:
+            self.actions.carry_out(now)
+
+    def acted(self, now: float) -> None:
+        """Take note of what became of commands."""
+        if self.actions is not None:
+            self.actions.took(now)
 
     def unban_due(self, now: float) -> None:
         """Lift the bans that have ended."""
@@ -140,7 +171,7 @@ class Pipe:
                     yield ban
 
         changed = self._order(guard, bans)
-        self.enforcement.carry_out(now, at_once=True)
+        self.carry_out(now, at_once=True)
         if self.enforcement.problem:
             raise ControlError(f"noted, but not in force yet: {self.enforcement.problem}")
         self.records.commit(now)
@@ -159,12 +190,17 @@ class Pipe:
         """
         guards = [self._jail(jail)] if jail else self.guards.values()
         lifted: list[Ban] = []
+        every = list(ids) == ["all"]
         for guard in guards:
-            for id_ in list(guard.jail.banned) if list(ids) == ["all"] else ids:
+            mine: list[Ban] = []
+            for id_ in list(guard.jail.banned) if every else ids:
                 address = target(id_)
                 ban = guard.jail.unban(id_ if address is None else str(address))
-                lifted += [ban] if ban else []
-        self._lift(lifted, now, by_hand=True)
+                mine += [ban] if ban else []
+            if every and mine and self.actions is not None:
+                self.actions.flush(guard.name, mine)
+            lifted += mine
+        self._lift(lifted, now, by_hand=True, flushed=every)
         return list(dict.fromkeys(ban.id for ban in lifted))
 
     def reload(self, now: float, read: Config) -> None:
@@ -183,6 +219,9 @@ class Pipe:
         ended = guards.inherit(self.guards, now)
         for ban in ended:
             self._log.notice(f"[{ban.jail}] Unban {ban.id}")
+        actions = self._engaged(guards)
+        if actions is not None:
+            actions.reload(guards, ended, now)
         self.records.lifted(ended)
         before, after, self.spec, self.guards = self.spec, read.agent, read.agent, guards
         self._log.level(after.loglevel)
@@ -207,7 +246,13 @@ class Pipe:
         guards = [self._jail(jail)] if jail else list(self.guards.values())
         totals = self.records.totals
         running = (
-            status.of_jail(guard, self.intake, self.enforcement, totals.get(guard.name, (0, 0)))
+            status.of_jail(
+                guard,
+                self.intake,
+                self._is_enforced,
+                totals.get(guard.name, (0, 0)),
+                () if self.actions is None else self.actions.status(guard.name),
+            )
             for guard in guards
         )
         failed = (status.of_failed(f) for f in self.guards.faults if f.jail and not jail)
@@ -240,20 +285,40 @@ class Pipe:
                 self._log.notice(f"[{ban.jail}] Ban {ban.id}")
                 new += 1
             self.enforcement.order(ban)
+            if self.actions is not None:
+                self.actions.order(ban)
         failed = guard.jail.failed_total - before
         if failed or new:
             self.records.count(guard.name, failed, new)
         return bans
 
-    def _lift(self, bans: Sequence[Ban], now: float, *, by_hand: bool = False) -> None:
+    def _lift(
+        self, bans: Sequence[Ban], now: float, *, by_hand: bool = False, flushed: bool = False
+    ) -> None:
         if not bans:
             return
         for ban in bans:
             self._log.notice(f"[{ban.jail}] Unban {ban.id}")
             self.enforcement.lift(ban)
+            if self.actions is not None and not flushed:
+                self.actions.lift(ban)
         self.records.lifted(bans, forget=by_hand)
-        self.enforcement.carry_out(now, at_once=by_hand)
+        self.carry_out(now, at_once=by_hand)
         self.records.commit(now)
+
+    def _is_enforced(self, ban: Ban) -> bool:
+        if self.guards[ban.jail].spec.shield is None and self.actions is not None:
+            return self.actions.is_enforced(ban)
+        return self.enforcement.is_enforced(ban)
+
+    def _engaged(self, guards: Guards) -> Optional[Actions]:
+        """Return who runs commands, from when a jail first has some on."""
+        if self.actions is None and any(guard.spec.commands for guard in guards.values()):
+            # A host without any has no need of their modules.
+            from stockade_agent.actions import Actions  # noqa: PLC0415
+
+            self.actions = Actions(self._clock, self.records, self._log)
+        return self.actions
 
     def _in_force(self) -> Iterable[Ban]:
         return self.guards.bans()

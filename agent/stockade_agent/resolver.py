@@ -35,6 +35,32 @@ def lookup(name: str) -> Addresses:
     return tuple(dict.fromkeys(a for a in addresses if a is not None))  # type: ignore[misc]
 
 
+class HostNames:
+    """Names of this host and of others; waits for name servers, so never asked by the loop."""
+
+    def __init__(self) -> None:
+        self._here = ""
+
+    def fully_qualified(self) -> str:
+        """Return this host's name with its domain."""
+        if not self._here:
+            self._here = socket.getfqdn()
+        return self._here
+
+    def short(self) -> str:
+        """Return this host's name."""
+        return socket.gethostname()
+
+    def of(self, address: str, /) -> str:
+        """Return the name of an address, or "" if it has none; whoever has it may choose it."""
+        if target(address) is None:
+            return ""
+        try:
+            return socket.gethostbyaddr(address)[0]
+        except (OSError, UnicodeError):
+            return ""
+
+
 class Resolver:
     """Asks in threads of its own, which start with the first question.
 

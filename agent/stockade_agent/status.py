@@ -6,20 +6,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from typing import Callable
 
-from stockade_agent.control.protocol import BanStatus, FirewallStatus, JailStatus
+from stockade_agent.control.protocol import ActionStatus, BanStatus, FirewallStatus, JailStatus
 from stockade_agent.enforcement import Enforcement
 from stockade_agent.errors import ConfigError
 from stockade_agent.guard import Guard
 from stockade_agent.guards import Guards
 from stockade_agent.intake import FILE, Intake
-from stockade_agent.model import Shield
+from stockade_agent.model import Ban, Shield
 from stockade_agent.plain import plain
 from stockade_agent.protected import Protected
 
 
 def of_jail(
-    guard: Guard, intake: Intake, enforcement: Enforcement, totals: tuple[int, int]
+    guard: Guard,
+    intake: Intake,
+    is_enforced: Callable[[Ban], bool],
+    totals: tuple[int, int],
+    actions: tuple[ActionStatus, ...] = (),
 ) -> JailStatus:
     """Return how a jail is; ``totals`` are its failures and bans since the ledger began."""
     spec, logs = guard.spec, intake.logs(guard.name)
@@ -41,9 +46,10 @@ def of_jail(
         banned_now=len(bans),
         banned_total=totals[1],
         bans=tuple(
-            BanStatus(ban.id, ban.at, ban.expires_at, ban.failures, enforcement.is_enforced(ban))
+            BanStatus(ban.id, ban.at, ban.expires_at, ban.failures, is_enforced(ban))
             for ban in bans
         ),
+        actions=actions,
     )
 
 

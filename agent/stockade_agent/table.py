@@ -6,7 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Optional
 
-from stockade_agent.control.protocol import AgentStatus, BanStatus, FirewallStatus, JailStatus
+from stockade_agent.control.protocol import (
+    ActionStatus,
+    AgentStatus,
+    BanStatus,
+    FirewallStatus,
+    JailStatus,
+)
 from stockade_agent.plain import plain
 
 
@@ -99,6 +105,9 @@ def _rows(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 def _details(jail: JailStatus, now: float, *, detailed: bool) -> Iterator[str]:
     if jail.problem:
         yield from _wrapped("  problem: ", jail.problem)
+    for action in jail.actions:
+        if detailed or action.state == "failed":
+            yield from _wrapped("  action ", _action(action))
     if detailed:
         until = duration(None if jail.bantime < 0 else jail.bantime)
         yield (f"  {jail.maxretry} failures within {duration(jail.findtime)} ban for {until}")
@@ -109,6 +118,14 @@ def _details(jail: JailStatus, now: float, *, detailed: bool) -> Iterator[str]:
     if not detailed and len(jail.bans) > SHOWN:
         rest = f"{len(jail.bans) - SHOWN} more: stockade-agent status {jail.name}"
         yield from _wrapped("  and ", rest)
+
+
+def _action(action: ActionStatus) -> str:
+    counts = ((action.queued, "queued"), (action.failed, "not taken"))
+    told = f"{action.name}: " + ", ".join(
+        (action.state, *(f"{count} {what}" for count, what in counts if count))
+    )
+    return f"{told}: {action.problem}" if action.problem else told
 
 
 def _ban(ban: BanStatus, now: float) -> str:

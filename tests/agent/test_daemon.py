@@ -455,3 +455,27 @@ def test_an_idle_agent_sleeps(host):
         return before == switches()
 
     host.until(quiet)
+
+
+def test_commands_run_beside_the_loop(host):
+    """While one action hangs the agent bans, answers and ends, and leaves no process."""
+    (host.folder / "action.d").mkdir()
+    hangs = f"sleep 300 & echo $! > {host.folder}/pid; wait"
+    for name, command in (("hangs", hangs), ("own", f"echo <ip> >> {host.folder}/own")):
+        text = f"[Definition]\nactionban = {command}\nnorestored = 1\n"
+        (host.folder / f"action.d/{name}.conf").write_text(text)
+    host.configure("action = %(banaction)s[port=22]\n hangs\n own")
+    host.start()
+    host.fail("192.0.2.7")
+    host.until(lambda: (host.folder / "pid").exists() and (host.folder / "pid").read_text())
+    host.fail("192.0.2.8")
+    host.until(lambda: host.banned() == {"192.0.2.7", "192.0.2.8"})
+    host.until(lambda: "192.0.2.8\n" in (host.folder / "own").read_text())
+    states = {action.name: action.state for action in host.jail().actions}
+
+    assert {"hangs": "busy", "own": "ready"} == states
+    assert 0 == host.end()
+    # Two bans, and the stop behind them.
+    assert "actions: 3 orders were not carried out" in host.log()
+    left = Path(f"/proc/{(host.folder / 'pid').read_text().strip()}")
+    assert not left.exists() or "(sleep) Z" in (left / "stat").read_text()

@@ -15,6 +15,10 @@ from stockade_agent.protected import Protected
 NOW = 1_700_000_000.0
 
 
+def action(name, **options):
+    return ActionSpec(name, name, definition={"actionban": "x", **options})
+
+
 class Names:
     """A resolver whose answers a test gives."""
 
@@ -139,10 +143,13 @@ def test_a_regex_that_does_not_compile_is_said_at_the_start(tmp_path):
     [
         pytest.param({}, "", id="none"),
         pytest.param({"failregex": ()}, "no failregex: nothing can match", id="no-failregex"),
-        pytest.param({"shield": None}, "no action of it bans in the firewall", id="no-firewall"),
+        pytest.param({"shield": None}, "no action of it bans", id="no-firewall"),
         pytest.param(
-            {"actions": (ActionSpec("mail", "sendmail"),)}, "action mail is not run yet", id="mail"
+            {"shield": None, "actions": (action("mail", norestored="1"),)},
+            "no action of it bans",
+            id="mail",
         ),
+        pytest.param({"shield": None, "actions": (action("own"),)}, "", id="own-action"),
         pytest.param({"ignorecommand": "x"}, "ignorecommand is not run yet", id="ignorecommand"),
         pytest.param(
             {"backend_parameters": {"journalflags": "1"}},

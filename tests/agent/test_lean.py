@@ -19,6 +19,24 @@ from stockade_agent.firewall import selection
 selection._backend(sys.argv[2], run=lambda argv, **_: "")
 print(*sys.modules)
 """
+AT_WORK = """
+import io, sys, time
+sys.path.insert(0, sys.argv[1])
+from stockade_agent.log import Log
+from stockade_agent.pipe import Pipe, read
+pipe = Pipe(read(sys.argv[2]), time.time(), Log(io.StringIO()), "memory", clock=time.monotonic)
+pipe.start(time.time())
+pipe.ban("sshd", ["192.0.2.7"], time.time())
+pipe.reload(time.time(), read(sys.argv[2]))
+pipe.close(time.time())
+print(*sys.modules)
+"""
+CONFIGURATION = {
+    "jail.conf": "[sshd]\nenabled = true\naction = {action}\nlogpath = {folder}/log\n",
+    "filter.d/sshd.conf": "[Definition]\nfailregex = ^<HOST>$\n",
+    "action.d/own.conf": "[Definition]\nactionban = true\n",
+    "stockade.conf": "[Definition]\ndbfile = :memory:\nsocket = {folder}/socket\n",
+}
 BACKENDS = {"firewalld", "iptables", "nftables"}
 
 
@@ -40,3 +58,21 @@ def test_one_backend_is_loaded(backend):
     names = loaded(backend)
 
     assert {backend} == {n for n in BACKENDS if f"stockade_agent.firewall.{n}" in names}
+
+
+@pytest.mark.parametrize("action", ["auto", "own"])
+def test_commands_of_actions_are_loaded_on_demand(tmp_path, action):
+    """Where the firewall alone bans, nothing of what runs commands takes memory."""
+    for name, text in CONFIGURATION.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(
+            text.format(folder=tmp_path, action="auto" if action == "auto" else "auto\n own")
+        )
+    command = [sys.executable, "-I", "-S", "-c", AT_WORK, str(AGENT), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    names = done.stdout.split()
+    wanted = {"actions", *(f"firewall.{n}" for n in ("action", "actions", "pool", "shell", "tags"))}
+    found = {n for n in wanted if f"stockade_agent.{n}" in names}
+
+    assert (wanted if action == "own" else set()) == found

@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Does the status fit a terminal, whatever is in it?"""
 
+from dataclasses import replace
+
 import pytest
 
-from stockade_agent.control.protocol import AgentStatus, BanStatus, FirewallStatus, JailStatus
+from stockade_agent.control.protocol import (
+    ActionStatus,
+    AgentStatus,
+    BanStatus,
+    FirewallStatus,
+    JailStatus,
+)
 from stockade_agent.table import WIDTH, duration, lines
 
 
@@ -65,6 +73,17 @@ def test_a_ban_that_is_not_enforced_says_so():
     assert "  192.0.2.7  for ever, by hand, NOT ENFORCED" in list(lines(answer(jail(bans=bans))))
 
 
+def test_actions_that_fail_are_shown():
+    """All jails together show what is wrong; one jail shows all of its actions."""
+    mail = ActionStatus("mail", "failed", 3, 2, "mail: ban 192.0.2.7: actionban: status 1")
+    actions = (mail, ActionStatus("own", "ready", 0, 0, ""))
+    failed = "  action mail: failed, 3 queued, 2 not taken: mail: ban 192.0.2.7: actionban:"
+
+    shown = list(lines(answer(jail(actions=actions))))
+    assert [failed, "         status 1"] == [x for x in shown if "action" in x or "status" in x]
+    assert "  action own: ready" in list(lines(answer(jail(actions=actions)), detailed=True))
+
+
 HOSTILE = "\x1b]0;owned\x07" + "very-long-name-" * 20
 
 
@@ -73,6 +92,7 @@ def test_hostile_and_long_text_fits(detailed):
     """No line is longer than 80 columns or carries a control character."""
     bans = tuple(BanStatus(HOSTILE + str(n), 1.0, 1e12, 3, enforced=True) for n in range(30))
     bad = jail(name=HOSTILE, ports=HOSTILE, problem=HOSTILE, logs=(HOSTILE,), bans=bans)
+    bad = replace(bad, actions=(ActionStatus(HOSTILE, "failed", 10**9, 10**9, HOSTILE),))
     firewall = FirewallStatus("nftables", "auto", None, HOSTILE, (HOSTILE,))
     huge = {"failed_total": 10**9, "banned_total": 10**7, "failed_now": 10**5, "banned_now": 10**5}
     shown = list(

@@ -13,7 +13,7 @@ from stockade_agent.config.faults import Fault, nearest
 from stockade_agent.config.filters import names
 from stockade_agent.config.inifile import Value, parse
 from stockade_agent.config.tree import Library, Tree
-from stockade_agent.config.values import join_ranges, ports, protocols
+from stockade_agent.config.values import BadValue, duration, join_ranges, ports, protocols
 from stockade_agent.model import ActionSpec, Shield
 
 
@@ -152,6 +152,8 @@ class JailAction:
         self.definition.read_init(options)
         self.combined = self.definition.combined(_OF_A_BAN)
         self.firewall = self._native()
+        if self.firewall is None and "timeout" in self.combined:
+            self._prove_timeout(self.combined["timeout"])
 
     def spec(self) -> ActionSpec:
         """Return it as a specification."""
@@ -166,6 +168,11 @@ class JailAction:
             },
             definition={
                 option: self.combined[option].text for option in COMMANDS if option in self.combined
+            },
+            origins={
+                option: self.combined[option].origin
+                for option in (*COMMANDS, "timeout")
+                if option in self.combined and self.firewall is None
             },
         )
 
@@ -190,6 +197,21 @@ class JailAction:
             line=value.line,
             remedy="use reject or drop, or bring the action's own file",
         )
+
+    def _prove_timeout(self, value: Value) -> None:
+        try:
+            seconds = duration(value.text)
+        except BadValue as error:
+            raise Fault(
+                f"timeout: {error}", path=value.path, line=value.line, remedy=error.remedy
+            ) from None
+        if seconds <= 0:
+            raise Fault(
+                f"timeout: no command can end within {value.text}",
+                path=value.path,
+                line=value.line,
+                remedy="for example 60",
+            )
 
     def _text(self, option: str) -> str:
         value = self.combined.get(option)

@@ -26,7 +26,8 @@ MAX_LINE = 1 << 20
 class BanStatus:
     """A ban in force.
 
-    ``expires_at`` is None for a permanent one; ``enforced`` says whether the firewall took it.
+    ``expires_at`` is None for a permanent one; ``enforced`` says whether the firewall took it, or
+    the actions of a jail that bans by nothing else.
     """
 
     id: str
@@ -34,6 +35,24 @@ class BanStatus:
     expires_at: Optional[float]
     failures: int
     enforced: bool
+
+
+@dataclass(frozen=True)
+class ActionStatus:
+    """An action whose commands the agent runs.
+
+    Attributes:
+        state: ``ready``, ``busy``, or ``failed``: something has failed and is not well yet.
+        queued: orders that are not done, tries that wait included.
+        failed: bans that it has not taken.
+        problem: what failed last of all that is not well yet, or "".
+    """
+
+    name: str
+    state: str
+    queued: int
+    failed: int
+    problem: str
 
 
 @dataclass(frozen=True)
@@ -63,6 +82,7 @@ class JailStatus:
     banned_now: int
     banned_total: int
     bans: tuple[BanStatus, ...]
+    actions: tuple[ActionStatus, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,4 +168,7 @@ def _jail(data: Mapping[str, Any]) -> JailStatus:
     known = _known(JailStatus, data)
     known["logs"] = tuple(data["logs"])
     known["bans"] = tuple(BanStatus(**_known(BanStatus, ban)) for ban in data["bans"])
+    known["actions"] = tuple(
+        ActionStatus(**_known(ActionStatus, action)) for action in data.get("actions", ())
+    )
     return JailStatus(**known)

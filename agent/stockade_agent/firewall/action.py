@@ -18,12 +18,13 @@ Source:
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
+from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.script import Script, compiled
-from stockade_agent.firewall.tags import FAMILIES, Facts, Names, Values, expand
+from stockade_agent.firewall.tags import FAMILIES, Facts, Names, Values, expand, is_kept
 from stockade_agent.model import ActionSpec, Ban
 
 
@@ -79,7 +80,9 @@ class Action:
         norestored: it is not to be told of bans that were in force before the agent started.
         prolongs: it has an ``actionprolong``.
         flushes: it can undo all bans at once.
+        holds: it has bans in force, rather than only telling of them.
         tags: the run-time tags in its commands.
+        recalls: the commands that need a ban's matches or data.
         epoch: how often its bans were lost: their chain or set had to be made anew.
 
     Raises:
@@ -109,8 +112,7 @@ class Action:
         scripts: dict[tuple[str, str], Script] = {}
         for command in (*COMMANDS, "actionprolong"):
             for family in ("", *FAMILIES):
-                text = expand(properties.get(command, ""), properties, family)
-                scripts[command, family] = compiled(text)
+                scripts[command, family] = _script(command, family, properties)
         self.name = spec.name
         self._scripts = scripts
         self._timeout = timeout
@@ -120,21 +122,46 @@ class Action:
         self._repairs_on_unban = _true(properties.get("actionrepair_on_unban", ""))
         self._checks = properties["actioncheck"] != ""
         self._rebans = properties["actionreban"] != ""
-        self.norestored = _true(properties.get("norestored", ""))
+        self.norestored = not spec.restores
         self.prolongs = properties.get("actionprolong", "").strip() != ""
         self.flushes = properties["actionflush"] != ""
+        self.holds = spec.holds
         self.tags = frozenset(tag for script in scripts.values() for tag in script.tags)
+        self.recalls = frozenset(
+            command
+            for (command, _), script in scripts.items()
+            if any(is_kept(tag) for tag in script.tags)
+        )
 
     # ---- what happens to a jail ---------------------------------------------------------------
 
-    def start(self, facts: Facts) -> Steps:
-        """Begin; where it starts on demand, nothing is to be done yet."""
+    def start(self, facts: Facts, *, left: bool = False) -> Steps:
+        """Begin; where it starts on demand, nothing is to be done yet.
+
+        Args:
+            left: an agent before this one may have left it started.
+        """
         if self._on_demand:
             return True
-        return (yield from self._start(self._families, facts))
+        missing = [family for family in self._families if not self._runs(family)]
+        done = yield from self._start(missing, facts)
+        if not done and left:
+            missing = [family for family in missing if not self._runs(family)]
+            yield from self._stop(missing, facts)
+            done = yield from self._start(missing, facts)
+        return done
 
-    def ban(self, ban: Ban, facts: Facts) -> Steps:
-        """Refuse an id."""
+    def ban(self, ban: Ban, facts: Facts, *, left: bool = False) -> Steps:
+        """Refuse an id.
+
+        Args:
+            left: an agent before this one may have left it refused.
+        """
+        done = yield from self._ban("actionban", ban, facts)
+        values = Values(facts, self.names, ban)
+        if done or not left or not self._scripts["actionunban", values.family].text:
+            return done
+        yield self._step("actionunban", values)
         return (yield from self._ban("actionban", ban, facts))
 
     def reban(self, ban: Ban, facts: Facts) -> Steps:
@@ -319,6 +346,14 @@ class Action:
         if not start:
             return True
         return (yield from self._start([family] if alone else self._families, facts))
+
+
+def _script(command: str, family: str, properties: Mapping[str, str]) -> Script:
+    try:
+        return compiled(expand(properties.get(command, ""), properties, family))
+    except FirewallError as error:
+        error.command = command
+        raise
 
 
 def _true(text: Optional[str]) -> bool:

@@ -8,7 +8,8 @@ ends or is lifted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Callable, Optional, Protocol
 
@@ -23,6 +24,9 @@ BACKOFF = (5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 """Seconds until a failed ban is tried again; the last one repeats."""
 
 Order = Callable[[Action], Steps]
+_ASKED = ("ip-host", "fq-hostname")
+_START = ""
+"""What ``_Lane.waiting`` knows a failed start by: no id is empty."""
 
 
 class Run(Protocol):
@@ -60,7 +64,7 @@ def in_shell(shell: Shell) -> Run:
     """Return the ``Run`` that asks for the values and starts processes."""
 
     def run(step: Step, slow: Slow) -> Ended:
-        if "ip-host" in step.script.tags:
+        if not step.script.tags.isdisjoint(_ASKED):
             slow()  # a name server may be
         variables = step.script.environment(step.values, echo_escapes=shell.echo_escapes)
         return shell.run(step.script.text, variables, step.timeout, slow)
@@ -71,7 +75,9 @@ def in_shell(shell: Shell) -> Run:
 class _Lane:
     """One action, in its worker's hands; only works of its lane touch it."""
 
-    def __init__(self, action: Action) -> None:
+    def __init__(self, jail: str, action: Action) -> None:
+        # Whoever comes after it with the same name works behind it.
+        self.key = (jail, action.name)
         self.action = action
         # id -> the try that a failed ban waits for
         self.waiting: dict[str, object] = {}
@@ -103,26 +109,61 @@ class Actions:
     ) -> None:
         self._jail, self._pool, self._run, self._names = jail, pool, run, names
         self._seconds, self._inet6 = seconds, inet6
-        self._lanes = {spec.name: _Lane(self._action(spec)) for spec in specs}
-        self._tags = {name: lane.action.tags for name, lane in self._lanes.items()}
+        # What the loop may look at; those in the lanes belong to their workers.
+        self._known = {spec.name: self._action(spec) for spec in specs}
+        self._lanes = {spec.name: _Lane(jail, self._action(spec)) for spec in specs}
 
     @property
     def tags(self) -> frozenset[str]:
         """The run-time tags that any of them uses, so that ``Facts`` need tell no more."""
-        return frozenset(tag for tags in self._tags.values() for tag in tags)
+        return frozenset(tag for action in self._known.values() for tag in action.tags)
 
-    def start(self, facts: Facts) -> None:
-        """Start all of them."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What they are called, in their order."""
+        return tuple(self._known)
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Those that have bans in force, rather than only telling of them."""
+        return tuple(name for name, action in self._known.items() if action.holds)
+
+    def recalls(self, command: str, *, restored: bool = False) -> bool:
+        """Return whether a command of any of them needs a ban's matches or data.
+
+        Args:
+            restored: the ban is one that was in force before.
+        """
+        return any(
+            command in action.recalls and not (restored and action.norestored)
+            for action in self._known.values()
+        )
+
+    def queued(self, name: str) -> int:
+        """Return how many orders to an action are not done, tries that wait included."""
+        lane = self._lanes[name]
+        return self._pool.queued(lane.key) + len(lane.waiting)
+
+    def start(self, facts: Facts, *, left: bool = False) -> None:
+        """Start all of them; one that fails is tried again, later and later.
+
+        Args:
+            left: an agent before this one may have left them started.
+        """
         for lane in self._lanes.values():
-            self._put(lane, "start", lambda action: action.start(facts))
+            self._start(lane, facts, left=left)
 
-    def ban(self, ban: Ban, facts: Facts) -> None:
-        """Refuse an id; where ``ban.prolonged``, move the end of its ban."""
+    def ban(self, ban: Ban, facts: Facts, *, left: bool = False) -> None:
+        """Refuse an id; where ``ban.prolonged``, move the end of its ban.
+
+        Args:
+            left: an agent before this one may have left it refused.
+        """
         for lane in self._lanes.values():
             if ban.prolonged:
                 self._prolong(lane, ban, facts)
             else:
-                self._ban(lane, "ban", ban, facts)
+                self._ban(lane, "left" if left else "ban", ban, facts)
 
     def reban(self, bans: Iterable[Ban], facts: Facts, action: Optional[str] = None) -> None:
         """Refuse ids again whose bans were lost, by one action or by all."""
@@ -152,7 +193,12 @@ class Actions:
         bans = tuple(bans)
         for lane in self._lanes.values():
             self._flush(lane, bans, facts, stopping=True)
-        self._stop(reversed([*self._lanes.values()]), facts)
+        self._stop(self._lanes.values(), facts)
+
+    def leave(self, facts: Facts) -> None:
+        """Stop those that only tell of bans; what holds bans is left as it is."""
+        telling = (name for name, action in self._known.items() if action.norestored)
+        self._stop([self._lanes[name] for name in telling], facts)
 
     def reload(self, specs: Sequence[ActionSpec], bans: Iterable[Ban], facts: Facts) -> None:
         """Take on other specifications.
@@ -164,22 +210,22 @@ class Actions:
             FirewallError: a command's tags cannot be used; nothing has changed.
         """
         bans = tuple(bans)
-        fresh = {spec.name: self._action(spec) for spec in specs}
+        known = {spec.name: self._action(spec) for spec in specs}
         before, self._lanes = self._lanes, {}
         for spec in specs:
             lane = before.pop(spec.name, None)
             if lane is None:
-                self._lanes[spec.name] = lane = _Lane(fresh[spec.name])
-                self._put(lane, "start", lambda action: action.start(facts))
+                self._lanes[spec.name] = lane = _Lane(self._jail, self._action(spec))
+                self._start(lane, facts)
                 for ban in bans:
                     self._ban(lane, "ban", replace(ban, restored=True), facts)
             else:
                 self._lanes[spec.name] = lane
                 self._reload(lane, spec, facts)
-        self._tags = {name: action.tags for name, action in fresh.items()}
+        self._known = known
         for lane in before.values():
             self._flush(lane, bans, facts, stopping=True)
-        self._stop(reversed([*before.values()]), facts)
+        self._stop(before.values(), facts)
 
     # ---- one order to one action --------------------------------------------------------------
 
@@ -189,6 +235,24 @@ class Actions:
     def _timeout(self, spec: ActionSpec) -> float:
         text = spec.parameters.get("timeout")
         return TIMEOUT if text is None else self._seconds(text)
+
+    def _start(self, lane: _Lane, facts: Facts, *, left: bool = False, tries: int = 0) -> None:
+        token = object()
+
+        def work(slow: Slow) -> Optional[Result]:
+            if tries and lane.waiting.get(_START) is not token:
+                return None
+            lane.waiting.pop(_START, None)
+            steps = lane.action.start(facts, left=left)
+            result = self._done(lane, "start", "", steps, slow)
+            if result.ok:
+                return result
+            self._start(lane, facts, left=left, tries=tries + 1)
+            return replace(result, again=_backoff(tries))
+
+        if tries:
+            lane.waiting[_START] = token
+        self._pool.put(lane.key, work, after=0.0 if tries == 0 else _backoff(tries - 1))
 
     def _ban(self, lane: _Lane, order: str, ban: Ban, facts: Facts, tries: int = 0) -> None:
         token = object()
@@ -200,8 +264,12 @@ class Actions:
             lane.waiting.pop(ban.id, None)
             if lane.action.norestored and ban.restored:
                 return None
-            steps = lane.action.reban if order == "reban" else lane.action.ban
-            result = self._done(lane, order, ban.id, steps(ban, facts), slow)
+            if order == "reban":
+                steps = lane.action.reban(ban, facts)
+            else:
+                steps = lane.action.ban(ban, facts, left=order == "left")
+            told = "reban" if order == "reban" else "ban"
+            result = self._done(lane, told, ban.id, steps, slow)
             again = _backoff(tries)
             waited = sum(_backoff(n) for n in range(tries + 1))
             end = ban.expires_at
@@ -212,7 +280,7 @@ class Actions:
 
         if tries:
             lane.waiting[ban.id] = token
-        self._pool.put(lane, work, after=after)
+        self._pool.put(lane.key, work, after=after)
 
     def _prolong(self, lane: _Lane, ban: Ban, facts: Facts) -> None:
         def work(slow: Slow) -> Optional[Result]:
@@ -221,14 +289,14 @@ class Actions:
                 return None
             return self._done(lane, "prolong", ban.id, action.prolong(ban, facts), slow)
 
-        self._pool.put(lane, work)
+        self._pool.put(lane.key, work)
 
     def _unban(self, lane: _Lane, ban: Ban, facts: Facts) -> None:
         def work(slow: Slow) -> Result:
             lane.waiting.pop(ban.id, None)
             return self._done(lane, "unban", ban.id, lane.action.unban(ban, facts), slow)
 
-        self._pool.put(lane, work)
+        self._pool.put(lane.key, work)
 
     def _flush(self, lane: _Lane, bans: Sequence[Ban], facts: Facts, *, stopping: bool) -> None:
         def steps(action: Action) -> Steps:
@@ -243,10 +311,13 @@ class Actions:
             return False
 
         def work(slow: Slow) -> Result:
+            start = lane.waiting.get(_START)
             lane.waiting.clear()
+            if start is not None and not stopping:
+                lane.waiting[_START] = start
             return self._done(lane, "flush", "", steps(lane.action), slow)
 
-        self._pool.put(lane, work)
+        self._pool.put(lane.key, work)
 
     def _reload(self, lane: _Lane, spec: ActionSpec, facts: Facts) -> None:
         timeout = self._timeout(spec)
@@ -256,25 +327,34 @@ class Actions:
             lambda action: action.reload(spec, facts, timeout=timeout, inet6=self._inet6),
         )
 
-    def _stop(self, lanes: Iterator[_Lane], facts: Facts) -> None:
-        """Stop the first of them, and when that is done the next."""
-        lane = next(lanes, None)
-        if lane is None:
-            return
+    def _stop(self, lanes: Iterable[_Lane], facts: Facts) -> None:
+        """Stop the last of them, and when that is done the one before."""
+        behind = threading.Event()
+        behind.set()
+        for lane in reversed([*lanes]):
+            behind = self._stop_behind(behind, lane, facts)
+
+    def _stop_behind(self, behind: threading.Event, lane: _Lane, facts: Facts) -> threading.Event:
+        done = threading.Event()
 
         def work(slow: Slow) -> Result:
             try:
+                if not behind.is_set():
+                    slow()
+                    behind.wait()
                 return self._done(lane, "stop", "", lane.action.stop(facts), slow)
             finally:
-                self._stop(lanes, facts)
+                done.set()
 
-        self._pool.put(lane, work)
+        # It stands in its lane at once: an action of its name that comes later starts behind it.
+        self._pool.put(lane.key, work)
+        return done
 
     def _put(self, lane: _Lane, order: str, steps: Order) -> None:
         def work(slow: Slow) -> Result:
             return self._done(lane, order, "", steps(lane.action), slow)
 
-        self._pool.put(lane, work)
+        self._pool.put(lane.key, work)
 
     def _done(self, lane: _Lane, order: str, id_: str, steps: Steps, slow: Slow) -> Result:
         """Run what an order takes, command by command."""
@@ -288,6 +368,8 @@ class Actions:
                 step = steps.send(ended.ok)
         except StopIteration as stop:
             ok = bool(stop.value)
+        except Exception as error:  # noqa: BLE001 - it is tried again, and the lane goes on
+            ok, problem = False, f"{type(error).__name__}: {error}"
         return Result(
             jail=self._jail,
             action=lane.action.name,

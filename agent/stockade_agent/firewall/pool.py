@@ -67,6 +67,11 @@ class Pool:
                 self._enqueue(lane, work)
             self._engage()
 
+    def queued(self, lane: Hashable) -> int:
+        """Return how much of a lane is not done, but for what is put off."""
+        with self._changed:
+            return len(self._lanes.get(lane, ())) + (lane in self._busy)
+
     def results(self) -> list[object]:
         """Return what works have returned, or raised; call when ``fileno`` is readable."""
         with suppress(BlockingIOError):

@@ -61,6 +61,7 @@ class Shell:
         }
         self._echo_escapes: Optional[bool] = None
         self._running: set[subprocess.Popen[bytes]] = set()
+        self._over = False
 
     @property
     def echo_escapes(self) -> bool:
@@ -88,6 +89,8 @@ class Shell:
             timeout: in seconds; then it is killed with all that it started.
             slow: called once if it takes longer than ``PATIENCE``.
         """
+        if self._over:
+            return Ended(ok=False, problem="not started: the agent ends")
         environment = {**self._environment, **{os.fsencode(k): v for k, v in variables.items()}}
         try:
             process = subprocess.Popen(
@@ -116,7 +119,8 @@ class Shell:
         return Ended(ok=False, problem=_told(ending, said))
 
     def kill(self) -> None:
-        """Kill all that is running now."""
+        """Kill all that is running now, and start nothing more."""
+        self._over = True
         for process in tuple(self._running):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

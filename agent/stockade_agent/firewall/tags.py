@@ -38,7 +38,7 @@ class Names(Protocol):
     def short(self) -> str:
         """Return this host's name."""
 
-    def of(self, address: str) -> str:
+    def of(self, address: str, /) -> str:
         """Return the name of an address, or "" if it has none."""
 
 
@@ -214,6 +214,14 @@ _TAGS: Mapping[str, Callable[[Values], object]] = {
 }
 ALL = frozenset(_TAGS)
 """The run-time tags, besides those that ``CAPTURED`` matches."""
+
+
+_KEPT = frozenset(("matches", "ipmatches", "ipjailmatches", "raw-ticket", "F-*"))
+
+
+def is_kept(tag: str) -> bool:
+    """Return whether a tag's value is in a ban's matches or data."""
+    return tag in _KEPT or CAPTURED.fullmatch(tag) is not None
 
 
 def is_runtime(tag: str) -> bool:

@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: MIT
+"""The commands of ``action.d`` for all jails: orders go to a pool, results come back to the loop.
+
+    ban, unban ─ order, lift ─▶ (ledger, firewall) ─ carry_out ─▶ pool ─ Result ─▶ took
+
+Nothing here waits for a command. It is loaded only where a jail has an action that no native
+firewall stands for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Callable
+
+from stockade_agent.config import duration
+from stockade_agent.control.protocol import ActionStatus
+from stockade_agent.firewall.actions import Actions as JailActions
+from stockade_agent.firewall.actions import Result, in_shell
+from stockade_agent.firewall.pool import Pool
+from stockade_agent.firewall.process import Shell
+from stockade_agent.firewall.tags import Facts, Merged
+from stockade_agent.guard import Guard
+from stockade_agent.log import Log
+from stockade_agent.model import ActionSpec, Ban
+from stockade_agent.records import Records
+from stockade_agent.resolver import HostNames
+
+
+SETTLED = 3.0
+"""Seconds after which a ban ought to keep an address from failing; then its action is checked."""
+FAREWELL = 3.0
+"""Seconds that commands may still take when the agent ends: nobody bans meanwhile."""
+
+_MERGED = frozenset(("ipmatches", "ipfailures"))
+_IPV6 = "/proc/net/if_inet6"
+_UNBAN, _OTHER = "\0unban", "\0order"
+
+
+@dataclass
+class _Jail:
+    """The actions of one jail.
+
+    Attributes:
+        open: action -> ids whose ban was ordered and is not in force yet.
+        failing: action -> what failed -> how; an id, or an order without one.
+        told: action -> the failure that the log has, an order and its problem.
+        checking: a check is on its way.
+    """
+
+    actions: JailActions
+    specs: tuple[ActionSpec, ...]
+    open: dict[str, set[str]] = field(default_factory=dict)
+    failing: dict[str, dict[str, str]] = field(default_factory=dict)
+    told: dict[str, tuple[str, str]] = field(default_factory=dict)
+    checking: bool = False
+
+
+class Actions:
+    """What the jails' commands have been told, and what became of it.
+
+    Args:
+        clock: seconds that never go backwards.
+        records: has the matches and data of bans in force.
+        log: is told of trouble.
+    """
+
+    def __init__(self, clock: Callable[[], float], records: Records, log: Log) -> None:
+        self._records, self._log = records, log
+        self._pool, self._shell = Pool(clock), Shell(clock)
+        self._names = HostNames()
+        self._jails: dict[str, _Jail] = {}
+        self._guards: Mapping[str, Guard] = {}
+        self._orders: list[Callable[[float], None]] = []
+
+    @property
+    def fileno(self) -> int:
+        """Readable when ``took`` has something to do."""
+        return self._pool.fileno
+
+    # ---- the life of the agent
+
+    def start(self, guards: Mapping[str, Guard], now: float) -> None:
+        """Start the actions of all jails, and tell them of the bans in force."""
+        self._guards = guards
+        for guard in guards.values():
+            if guard.spec.commands:
+                self._begin(guard, now, left=True)
+
+    def reload(self, guards: Mapping[str, Guard], ended: Iterable[Ban], now: float) -> None:
+        """Stop what is gone, start what is new; an action that is as it was goes on.
+
+        Args:
+            guards: those that run from now on.
+            ended: bans that nobody holds any more; the ledger still has them.
+        """
+        self.carry_out(now)
+        over: dict[str, list[Ban]] = {}
+        for ban in ended:
+            over.setdefault(ban.jail, []).append(ban)
+        for name in [*self._jails]:
+            guard = guards.get(name)
+            bans = over.get(name, [])
+            if guard is None or not guard.spec.commands:
+                held = [] if guard is None else [*guard.jail.banned.values()]
+                self._end(name, [*bans, *held], now)
+                continue
+            for ban in bans:
+                self._unban(self._recalled(ban, "actionunban"), now)
+        self._guards = guards
+        for guard in guards.values():
+            jail, specs = self._jails.get(guard.name), guard.spec.commands
+            if not specs:
+                continue
+            if jail is None:
+                self._begin(guard, now, left=False)
+            elif jail.specs != specs:
+                self._change(jail, guard, now)
+
+    def close(self, now: float) -> None:
+        """End what only tells of bans, and leave in force what holds some."""
+        self.carry_out(now)
+        for name, jail in self._jails.items():
+            jail.actions.leave(self._facts(name, now))
+        if not self._pool.drain(FAREWELL):
+            undone = sum(a.queued for name in self._jails for a in self.status(name))
+            self._log.warning(f"actions: {undone} orders were not carried out")
+        self.took(now)
+        self._pool.close()
+        self._shell.kill()
+
+    # ---- orders
+
+    def order(self, ban: Ban) -> None:
+        """Take a ban that ``carry_out`` is to tell the jail's actions of."""
+        jail = self._jails.get(ban.jail)
+        if jail is None:
+            return
+        for name in jail.actions.holders:
+            if not ban.prolonged:
+                jail.open.setdefault(name, set()).add(ban.id)
+        self._orders.append(partial(self._ban, ban))
+
+    def lift(self, ban: Ban) -> None:
+        """Take the end of a ban, while the ledger still has it."""
+        if ban.jail in self._jails:
+            self._orders.append(partial(self._unban, self._recalled(ban, "actionunban")))
+
+    def flush(self, jail: str, bans: Iterable[Ban]) -> None:
+        """Take the end of all bans of a jail at once, while the ledger still has them."""
+        if jail in self._jails:
+            lifted = [self._recalled(ban, "actionunban") for ban in bans]
+            self._orders.append(partial(self._flush, jail, lifted))
+
+    def carry_out(self, now: float) -> None:
+        """Hand over all that was ordered."""
+        orders, self._orders = self._orders, []
+        for order in orders:
+            order(now)
+
+    def took(self, now: float) -> None:
+        """Take note of what became of orders; call when ``fileno`` is readable."""
+        for result in self._pool.results():
+            if isinstance(result, Result):
+                self._note(result, now)
+            else:
+                self._log.error(f"actions: {type(result).__name__}: {result}")
+
+    # ---- how things are
+
+    def is_enforced(self, ban: Ban) -> bool:
+        """Return whether all actions that hold bans have taken this one, and there are such."""
+        jail = self._jails.get(ban.jail)
+        if jail is None or not jail.actions.holders:
+            return False
+        return not any(ban.id in jail.open.get(name, ()) for name in jail.actions.holders)
+
+    def status(self, jail: str) -> tuple[ActionStatus, ...]:
+        """Return how the actions of a jail are."""
+        found = self._jails.get(jail)
+        if found is None:
+            return ()
+        return tuple(self._status(found, name) for name in found.actions.names)
+
+    def _status(self, jail: _Jail, name: str) -> ActionStatus:
+        queued, failing = jail.actions.queued(name), jail.failing.get(name, {})
+        state = "failed" if failing else "busy" if queued else "ready"
+        bans = sum(1 for key in failing if key not in (_UNBAN, _OTHER))
+        problem = next(reversed(failing.values()), "")
+        return ActionStatus(name=name, state=state, queued=queued, failed=bans, problem=problem)
+
+    # ---- one jail
+
+    def _begin(self, guard: Guard, now: float, *, left: bool) -> None:
+        name, specs = guard.name, guard.spec.commands
+        jail = self._jails[name] = _Jail(
+            JailActions(
+                name,
+                specs,
+                self._pool,
+                in_shell(self._shell),
+                self._names,
+                seconds=duration,
+                inet6=os.path.exists(_IPV6),
+            ),
+            specs,
+        )
+        facts = self._facts(name, now)
+        jail.actions.start(facts, left=left)
+        if not jail.actions.holders:
+            return
+        for ban in self._in_force(guard):
+            for holder in jail.actions.holders:
+                jail.open.setdefault(holder, set()).add(ban.id)
+            jail.actions.ban(ban, self._merged(facts, ban), left=left)
+
+    def _change(self, jail: _Jail, guard: Guard, now: float) -> None:
+        before = set(jail.actions.names)
+        bans = self._in_force(guard, whole=True)
+        jail.specs = guard.spec.commands
+        jail.actions.reload(jail.specs, bans, self._facts(guard.name, now))
+        for name in before.difference(jail.actions.names):
+            for known in (jail.open, jail.failing, jail.told):
+                known.pop(name, None)
+        for name in set(jail.actions.holders) - before:
+            jail.open[name] = {ban.id for ban in bans}
+
+    def _end(self, name: str, bans: Iterable[Ban], now: float) -> None:
+        bans = [self._recalled(ban, "actionunban") for ban in bans]
+        self._jails.pop(name).actions.stop(bans, self._facts(name, now))
+
+    def _in_force(self, guard: Guard, *, whole: bool = False) -> list[Ban]:
+        """Return the bans of a jail as its actions are to be told of them once more."""
+        whole = whole or self._jails[guard.name].actions.recalls("actionban", restored=True)
+        return [
+            replace(self._records.whole(ban) if whole else ban, restored=True)
+            for ban in guard.jail.banned.values()
+        ]
+
+    def _recalled(self, ban: Ban, command: str) -> Ban:
+        """Return a ban with what the jail's commands need of it; few need more than an address."""
+        if ban.matches or ban.data or not self._jails[ban.jail].actions.recalls(command):
+            return ban
+        return self._records.whole(ban)
+
+    def _ban(self, ban: Ban, now: float) -> None:
+        jail = self._jails.get(ban.jail)
+        if jail is None:
+            return
+        if ban.prolonged:
+            ban = self._recalled(ban, "actionprolong")
+        facts = self._merged(self._facts(ban.jail, now), ban)
+        if ban.prolonged and now - ban.at > SETTLED and not jail.checking:
+            # Whom it keeps out cannot fail again.
+            jail.checking = True
+            jail.actions.check(facts)
+        jail.actions.ban(ban, facts)
+
+    def _unban(self, ban: Ban, now: float) -> None:
+        jail = self._jails.get(ban.jail)
+        if jail is None:
+            return
+        for ids in jail.open.values():
+            ids.discard(ban.id)
+        jail.actions.unban(ban, self._merged(self._facts(ban.jail, now), ban))
+
+    def _flush(self, name: str, bans: list[Ban], now: float) -> None:
+        jail = self._jails.get(name)
+        if jail is not None:
+            jail.open.clear()
+            jail.actions.flush(bans, self._facts(name, now))
+
+    # ---- results
+
+    def _note(self, result: Result, now: float) -> None:
+        jail = self._jails.get(result.jail)
+        if result.order == "check" and jail is not None:
+            jail.checking = False
+        if jail is None or result.order == "stop" or result.action not in jail.actions.names:
+            # What has its name now is not what was stopped.
+            if not result.ok:
+                self._log.error(f"[{result.jail}] action {_said(result)}")
+            return
+        self._judge(jail, result)
+        if result.lost:
+            self._make_again(jail, result, now)
+
+    def _judge(self, jail: _Jail, result: Result) -> None:
+        name, order = result.action, result.order
+        failing = jail.failing.setdefault(name, {})
+        if order in ("ban", "reban"):
+            key = result.id
+        else:
+            key = _UNBAN if order in ("unban", "flush") else _OTHER
+        if order in ("unban", "flush"):
+            for id_ in [result.id] if order == "unban" else [*failing]:
+                failing.pop(id_, None)
+        failing.pop(key, None)
+        if not result.ok:
+            failing[key] = _said(result)
+        elif result.problem:
+            self._log.warning(f"[{result.jail}] action {_said(result)}; well after a repair")
+        if result.ok and order in ("ban", "reban"):
+            self._enforced(jail, result)
+        # Said once: a mail program that is not there fails with every ban.
+        if not result.ok and jail.told.get(name) != (order, result.problem):
+            jail.told[name] = (order, result.problem)
+            self._log.error(f"[{result.jail}] action {_said(result)}")
+        if not failing:
+            del jail.failing[name]
+            if jail.told.pop(name, None):
+                self._log.notice(f"[{result.jail}] action {name}: well again")
+
+    def _enforced(self, jail: _Jail, result: Result) -> None:
+        ids = jail.open.get(result.action)
+        if ids is None or result.id not in ids:
+            return
+        ids.discard(result.id)
+        guard = self._guards.get(result.jail)
+        ban = None if guard is None else guard.jail.banned.get(result.id)
+        if guard is not None and ban is not None and guard.spec.shield is None:
+            self._records.enforced([ban])
+
+    def _make_again(self, jail: _Jail, result: Result, now: float) -> None:
+        """Make the bans again that a repair has cost."""
+        guard = self._guards[result.jail]
+        bans = [ban for ban in self._in_force(guard) if ban.id != result.id]
+        for ban in bans:
+            jail.open.setdefault(result.action, set()).add(ban.id)
+        jail.actions.reban(bans, self._facts(result.jail, now), result.action)
+
+    # ---- facts
+
+    def _facts(self, name: str, now: float) -> Facts:
+        guard = self._guards.get(name)
+        if guard is None:
+            return Facts(jail=name, now=now)
+        jail = guard.jail
+        return Facts(
+            jail=name,
+            now=now,
+            bantime=guard.spec.bantime,
+            banned=jail.banned_now,
+            banned_total=jail.banned_total,
+            found=jail.failed_now,
+            found_total=jail.failed_total,
+        )
+
+    def _merged(self, facts: Facts, ban: Ban) -> Facts:
+        """Add what all jails know of an id, where an action asks for that."""
+        if self._jails[facts.jail].actions.tags.isdisjoint(_MERGED):
+            return facts
+        others = (guard.jail.banned.get(ban.id) for guard in self._guards.values())
+        bans = [
+            ban if other.jail == ban.jail else self._records.whole(other)
+            for other in others
+            if other is not None
+        ] or [ban]
+        matches = tuple(line for each in bans for line in each.matches)
+        merged = Merged(sum(each.failures for each in bans), matches)
+        return replace(facts, everywhere=merged)
+
+
+def _said(result: Result) -> str:
+    """Return what became of an order, in one line; hostile text."""
+    id_ = f" {result.id}" if result.id else ""
+    again = "" if result.again is None else f"; again in {result.again:g} s"
+    return f"{result.action}: {result.order}{id_}: {result.problem or 'failed'}{again}"

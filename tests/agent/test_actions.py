@@ -1,0 +1,448 @@
+# SPDX-License-Identifier: MIT
+"""Do the commands of action.d run when they should, and can they harm nobody?"""
+
+import io
+import time
+from datetime import datetime
+
+import pytest
+
+from stockade_agent import inspection
+from stockade_agent.errors import ControlError
+from stockade_agent.firewall import actions as module
+from stockade_agent.log import Log
+from stockade_agent.pipe import Pipe, read
+
+
+DEADLINE = 30.0
+JAIL = """\
+[DEFAULT]
+filter = sshd
+maxretry = 3
+backend = auto
+logpath = {folder}/auth.log
+
+[sshd]
+enabled = true
+bantime = 600
+action = {action}
+{more}
+"""
+FILTER = """\
+[Definition]
+failregex = sshd: Failed for <F-USER>.*</F-USER> from <HOST>$
+"""
+# Each command writes down what it is told, one word a line.
+NOTES = """\
+[Definition]
+actionstart = echo start >> {folder}/<file>
+actionban = printf '%%s\\n' "ban <ip> <restored>" >> {folder}/<file>
+actionunban = printf '%%s\\n' "unban <ip>" >> {folder}/<file>
+actionstop = echo stop >> {folder}/<file>
+{more}
+[Init]
+file = notes
+"""
+
+
+class Host:
+    """A directory that is a host for the agent, whose loop a test plays."""
+
+    def __init__(self, folder):
+        self.folder, self.said, self.pipe = folder, io.StringIO(), None
+        for name in ("filter.d", "action.d"):
+            (folder / name).mkdir()
+        (folder / "filter.d/sshd.conf").write_text(FILTER)
+        known = {"dbfile": "ledger.sqlite3", "socket": "agent.sock", "controllers": "controllers"}
+        lines = [f"{key} = {folder}/{name}\n" for key, name in known.items()]
+        (folder / "stockade.conf").write_text("[Definition]\n" + "".join(lines))
+        (folder / "auth.log").touch()
+        self.action("notes")
+
+    def action(self, name, more="", text=""):
+        text = text or NOTES.format(folder=self.folder, more=more)
+        (self.folder / f"action.d/{name}.conf").write_text(text)
+
+    def configure(self, action="notes", more=""):
+        text = JAIL.format(folder=self.folder, action=action, more=more)
+        (self.folder / "jail.conf").write_text(text)
+        return self
+
+    def start(self):
+        log = Log(self.said, prefixed=False)
+        self.pipe = Pipe(read(str(self.folder)), time.time(), log, "memory", clock=time.monotonic)
+        self.pipe.start(time.time())
+        self.take()
+        return self
+
+    def reload(self):
+        self.pipe.reload(time.time(), read(str(self.folder)))
+
+    def end(self):
+        if self.pipe is not None:
+            self.pipe.close(time.time())
+        self.pipe = None
+
+    def fail(self, address, user="root", times=3):
+        stamp = datetime.now().strftime("%b %d %H:%M:%S")  # noqa: DTZ005 - as syslog writes it
+        with (self.folder / "auth.log").open("a") as log:
+            log.write(f"{stamp} host sshd: Failed for {user} from {address}\n" * times)
+        self.take()
+        self.pipe.carry_out(time.time(), at_once=True)
+
+    def take(self):
+        for name in self.pipe.intake.sources:
+            self.pipe.take(name, time.time())
+
+    def ban(self, *ids):
+        return self.pipe.ban("sshd", ids, time.time())
+
+    def unban(self, *ids):
+        return self.pipe.unban("sshd", ids, time.time())
+
+    def until(self, condition):
+        end = time.monotonic() + DEADLINE
+        while not (found := condition()):
+            assert time.monotonic() < end, f"not in time: {self.said.getvalue()} {self.jail()}"
+            if self.pipe.actions is not None:
+                self.pipe.acted(time.time())
+            time.sleep(0.005)
+        return found
+
+    def idle(self):
+        """Wait until no command is left to be run, and return the jail."""
+        self.until(lambda: not any(a.queued for a in self.jail().actions))
+        self.pipe.acted(time.time())
+        return self.jail()
+
+    def notes(self, name="notes"):
+        path = self.folder / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    def expect(self, *lines, name="notes"):
+        self.until(lambda: len(self.notes(name)) >= len(lines))
+        assert [*lines] == self.notes(name)
+
+    def jail(self, name="sshd"):
+        return next(j for j in self.pipe.status(time.time()).jails if j.name == name)
+
+    def enforced(self):
+        return {ban.id for ban in self.jail().bans if ban.enforced}
+
+
+@pytest.fixture
+def host(tmp_path):
+    host = Host(tmp_path)
+    yield host
+    host.end()
+
+
+def test_a_life(host):
+    """Start, ban, unban by the log, by hand and by time: each becomes its command."""
+    host.configure().start()
+    host.fail("192.0.2.7")
+    host.ban("192.0.2.8")
+    host.unban("192.0.2.7")
+    host.pipe.unban_due(time.time() + 1000)
+
+    host.expect("start", "ban 192.0.2.7 0", "ban 192.0.2.8 0", "unban 192.0.2.7", "unban 192.0.2.8")
+
+
+def test_an_action_enforces_where_nothing_else_does(host):
+    """A ban of a jail without a firewall is in force when its action has taken it, not before."""
+    command = f"while [ ! -e {host.folder}/go ]; do sleep 0.01; done"
+    host.action("slow", text=f"[Definition]\nactionban = {command}\n")
+    host.configure("slow").start()
+    host.ban("192.0.2.7")
+    before = host.enforced(), host.jail().actions[0].state
+    (host.folder / "go").touch()
+
+    host.until(lambda: host.enforced() == {"192.0.2.7"})
+    assert (set(), "busy") == before
+    assert "" == host.jail().problem
+
+
+def test_a_firewall_does_not_wait_for_an_action(host):
+    """While a mail hangs, bans are in force and the other actions are told of them."""
+    host.action("hangs", text="[Definition]\nactionban = sleep 60\n")
+    host.configure("auto\n hangs\n notes").start()
+    host.fail("192.0.2.7")
+    host.fail("192.0.2.8")
+
+    assert {"192.0.2.7", "192.0.2.8"} == host.enforced()
+    host.expect("start", "ban 192.0.2.7 0", "ban 192.0.2.8 0")
+    states = {action.name: (action.state, action.queued) for action in host.jail().actions}
+    assert ("busy", 2) == states["hangs"]
+    # The end of the agent does not wait a minute for it either.
+    host.pipe.actions._shell.kill()
+
+
+def test_a_failure_stands_until_it_is_healed(host, monkeypatch):
+    """What fails is logged once, stands in the status, is tried again, and goes when it is well."""
+    monkeypatch.setattr(module, "BACKOFF", (0.05,))
+    command = f"test -e {host.folder}/well || {{ printf 'no \\033[31mway'; false; }}"
+    host.action("own", text=f"[Definition]\nactionban = {command}\n")
+    host.configure("own").start()
+    host.ban("192.0.2.7", "192.0.2.8")
+    host.until(lambda: host.jail().actions[0].failed == 2)
+    failed = host.jail().actions[0]
+    assert set() == host.enforced()
+    (host.folder / "well").touch()
+    host.until(lambda: host.enforced() == {"192.0.2.7", "192.0.2.8"})
+    healed = host.idle().actions[0]
+
+    assert ("failed", 2) == (failed.state, failed.failed)
+    assert "own: ban 192.0.2." in failed.problem
+    assert "actionban: status 1: no \x1b[31mway; again in 0.05 s" in failed.problem
+    assert ("ready", 0, 0, "") == (healed.state, healed.queued, healed.failed, healed.problem)
+    said = host.said.getvalue()
+    assert 1 == said.count("actionban: status 1")
+    assert "no \\x1b[31mway" in said
+    assert "[sshd] action own: well again\n" in said
+
+
+def test_a_failure_is_over_with_its_ban(host):
+    """Who is free needs no action any more."""
+    host.action("own", text="[Definition]\nactionban = false\n")
+    host.configure("own").start()
+    host.ban("192.0.2.7")
+    host.until(lambda: host.jail().actions[0].failed)
+    host.unban("192.0.2.7")
+
+    host.until(lambda: host.jail().actions[0].state == "ready")
+
+
+def test_a_failed_start_is_tried_again(host, monkeypatch):
+    """An action whose start failed is started once it can be."""
+    monkeypatch.setattr(module, "BACKOFF", (0.05,))
+    start = f"test -e {host.folder}/well && echo start >> {host.folder}/notes"
+    host.action("own", text=f"[Definition]\nactionstart = {start}\nactionban = true\n")
+    host.configure("own").start()
+    host.until(lambda: host.jail().actions[0].state == "failed")
+    (host.folder / "well").touch()
+
+    host.until(lambda: host.jail().actions[0].state == "ready")
+    assert ["start"] == host.notes()
+
+
+def test_matches_are_known_to_the_end(host):
+    """A command that wants the log lines has them at the unban and after a restart as well."""
+    show = 'printf \'%%s|\' "<ip>" "<F-USER>" "<matches>" >> {folder}/{name}\n'
+    text = "[Definition]\n" + "".join(
+        f"action{word} = " + show.format(folder=host.folder, name=word) for word in ("ban", "unban")
+    )
+    (host.folder / "action.d/own.conf").write_text(text)
+    host.configure("own").start()
+    host.fail("192.0.2.7", "$(touch x)")
+    host.until(lambda: host.enforced() == {"192.0.2.7"})
+    host.end()
+    host.start()
+    host.until(lambda: host.enforced() == {"192.0.2.7"})
+    host.unban("192.0.2.7")
+    host.until(lambda: host.notes("unban"))
+
+    ban, unban = ((host.folder / name).read_text() for name in ("ban", "unban"))
+    assert ban == unban * 2
+    assert unban.startswith("192.0.2.7|$(touch x)|")
+    assert 3 == unban.count("sshd: Failed for $(touch x) from 192.0.2.7")
+
+
+def test_the_ledger_is_not_asked_in_vain(host, monkeypatch):
+    """Where no command wants more than an address, no ban is read back."""
+    host.configure().start()
+    asked = []
+    monkeypatch.setattr(host.pipe.records, "whole", asked.append)
+    host.fail("192.0.2.7")
+    host.unban("192.0.2.7")
+
+    host.expect("start", "ban 192.0.2.7 0", "unban 192.0.2.7")
+    assert [] == asked
+
+
+def test_a_restart_leaves_bans_in_force(host):
+    """At the end nothing is lifted; the next agent starts the actions, and restores the bans."""
+    host.configure().start()
+    host.ban("192.0.2.7")
+    host.idle()
+    host.end()
+    host.expect("start", "ban 192.0.2.7 0")
+    host.start()
+
+    host.expect("start", "ban 192.0.2.7 0", "start", "ban 192.0.2.7 1")
+
+
+def test_what_only_tells_is_stopped(host):
+    """An action with norestored gets its actionstop, and no restored bans."""
+    host.action("notes", "norestored = true")
+    host.configure("auto\n notes").start()
+    host.ban("192.0.2.7")
+    host.end()
+    host.expect("start", "ban 192.0.2.7 0", "stop")
+    host.start()
+    host.idle()
+
+    host.expect("start", "ban 192.0.2.7 0", "stop", "start")
+
+
+def test_what_the_last_agent_left_is_in_nobodys_way(host):
+    """Commands that fail because everything is there already are undone and done again."""
+    text = f"""\
+[Definition]
+actionstart = mkdir {host.folder}/chain
+actionstop = rm -r {host.folder}/chain
+actionban = set -e; mkdir {host.folder}/chain/<ip>
+actionunban = rmdir {host.folder}/chain/<ip>
+"""
+    host.action("chain", text=text)
+    host.configure("chain").start()
+    host.ban("192.0.2.7")
+    host.until(lambda: host.enforced() == {"192.0.2.7"})
+    host.end()
+    assert (host.folder / "chain/192.0.2.7").is_dir()
+    host.start()
+    host.until(lambda: host.enforced() == {"192.0.2.7"})
+    host.unban("192.0.2.7")
+    host.idle()
+
+    assert [] == [*(host.folder / "chain").iterdir()]
+
+
+def test_a_reload_touches_what_changed(host):
+    """An unchanged action goes on without a word; gone ones stop, new ones get the bans."""
+    host.action("gone")
+    host.action("new")
+    host.configure("notes\n gone[file=gone]").start()
+    host.ban("192.0.2.7")
+    host.idle()
+    host.configure("notes\n gone[file=gone]", "maxretry = 4")
+    host.reload()
+    host.expect("start", "ban 192.0.2.7 0")
+    host.configure("notes\n new[file=new]", "maxretry = 4")
+    host.reload()
+
+    host.expect("start", "ban 192.0.2.7 0", "unban 192.0.2.7", "stop", name="gone")
+    host.expect("start", "ban 192.0.2.7 1", name="new")
+    host.expect("start", "ban 192.0.2.7 0")
+    host.until(lambda: host.enforced() == {"192.0.2.7"})
+
+
+def test_a_jail_that_goes_takes_its_actions_along(host):
+    """A jail that is switched off is unbanned and stopped, and one that comes back starts anew."""
+    host.configure().start()
+    host.ban("192.0.2.7")
+    host.configure(more="enabled = false")
+    text = (host.folder / "jail.conf").read_text().replace("enabled = true\n", "")
+    (host.folder / "jail.conf").write_text(text)
+    host.reload()
+    host.configure()
+    host.reload()
+
+    host.expect("start", "ban 192.0.2.7 0", "unban 192.0.2.7", "stop", "start")
+
+
+def test_all_unbanned_at_once(host):
+    """``unban --all`` is one actionflush, where the action has one."""
+    host.action("notes", f"actionflush = echo flush >> {host.folder}/notes")
+    host.configure().start()
+    host.ban("192.0.2.7", "192.0.2.8")
+    host.unban("all")
+
+    host.expect("start", "ban 192.0.2.7 0", "ban 192.0.2.8 0", "flush")
+    assert [] == host.unban("all")
+
+
+def test_a_ban_that_fails_to_keep_out_is_looked_into(host):
+    """Who fails again though banned has the action checked; lost bans are made again."""
+    host.action(
+        "notes",
+        f"actioncheck = test -e {host.folder}/chain\n"
+        f"actionrepair = touch {host.folder}/chain; echo repair >> {host.folder}/notes",
+    )
+    (host.folder / "chain").touch()
+    host.configure().start()
+    host.ban("192.0.2.8")
+    host.fail("192.0.2.7")
+    host.idle()
+    (host.folder / "chain").unlink()
+    now = time.time() + 60
+    ban = host.pipe.guards["sshd"].jail.ban("192.0.2.7", now)
+    host.pipe.actions.order(ban)
+    host.pipe.carry_out(now, at_once=True)
+    host.pipe.actions.carry_out(now)
+
+    host.until(lambda: len(host.notes()) == 6)
+    assert ["start", "ban 192.0.2.8 0", "ban 192.0.2.7 0", "repair"] == host.notes()[:4]
+    assert {"ban 192.0.2.8 1", "ban 192.0.2.7 1"} == {*host.notes()[4:]}
+
+
+@pytest.mark.parametrize(
+    "text, place, said",
+    [
+        pytest.param("actionban = x $<ip>", "action.d/own.conf:2", "actionban: ", id="tag"),
+        pytest.param(
+            "actionban = x\n[Init]\ntimeout = soon", "action.d/own.conf:4", "timeout", id="timeout"
+        ),
+        pytest.param(
+            "actionban = x\n[Init]\ntimeout = 0", "action.d/own.conf:4", "timeout", id="no-time"
+        ),
+    ],
+)
+def test_a_jail_whose_action_cannot_be_run(host, text, place, said):
+    """It is a failed jail, with file and line; the others run, and check tells as well."""
+    host.action("own", text=f"[Definition]\n{text}\n")
+    host.configure(more="[bad]\nenabled = true\naction = own\n").start()
+    bad, good = host.jail("bad"), host.jail()
+
+    assert ("failed", "running") == (bad.state, good.state)
+    assert place in bad.problem
+    assert said in bad.problem
+    found = read(str(host.folder))
+    faults = [str(fault) for fault in inspection.faults(found, time.time())]
+    assert any(place in fault for fault in faults)
+
+
+def test_a_reload_to_an_action_that_cannot_be_run(host):
+    """The old configuration stays, its actions too."""
+    host.configure().start()
+    host.action("own", text="[Definition]\nactionban = x $<ip>\n")
+    host.configure("own")
+    with pytest.raises(ControlError, match=r"own\.conf:2: \[sshd\] actionban: "):
+        host.reload()
+    host.ban("192.0.2.7")
+
+    host.expect("start", "ban 192.0.2.7 0")
+
+
+def test_an_unknown_action_is_a_fault_of_its_jail(host):
+    """A file that is not there is said with the place that asked for it."""
+    host.configure(more="[bad]\nenabled = true\naction = nots\n").start()
+
+    assert "jail.conf:" in host.jail("bad").problem
+    assert "did you mean notes" in host.jail("bad").problem
+    assert "running" == host.jail().state
+
+
+def test_commands_end_with_the_agent(host, monkeypatch):
+    """A command that hangs at the end is waited for a while, and then killed."""
+    monkeypatch.setattr("stockade_agent.actions.FAREWELL", 0.2)
+    host.action("hangs", text="[Definition]\nactionban = sleep 60\n")
+    host.configure("hangs").start()
+    host.ban("192.0.2.7")
+    began = time.monotonic()
+    host.end()
+
+    assert time.monotonic() - began < DEADLINE
+    assert "actions: 1 orders were not carried out" in host.said.getvalue()
+
+
+def test_bans_of_other_jails_are_merged_where_they_are_asked_for(host):
+    """``<ipmatches>`` has the lines of all bans of an address that are in force."""
+    command = f'printf "%%s" "<ipfailures>|<ipmatches>" > {host.folder}/<name>'
+    host.action("own", text=f"[Definition]\nactionban = {command}\n")
+    host.configure("own", "[other]\nenabled = true\nmaxretry = 4\naction = own\n").start()
+    host.fail("192.0.2.7", times=4)
+    host.until(lambda: (host.folder / "other").exists() and (host.folder / "other").read_text())
+
+    merged = (host.folder / "other").read_text()
+    assert merged.startswith("7|")
+    assert 7 == merged.count("Failed for root")
