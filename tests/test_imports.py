@@ -26,6 +26,7 @@ AGENT = {
     "lint": BASE | {"failregex", "filter"},
     "trace": BASE | {"failregex", "lines"},
     "trial": BASE | {"filter", "identity", "trace"},
+    "audit": BASE | {"config", "inspection", "intake", "lint", "sources", "trial"},
     "extract": BASE | {"failregex", "filter", "firewall"},
     "ignore": BASE,
     "ledger": BASE,
@@ -60,7 +61,7 @@ AGENT["daemon"] = set(AGENT)
 AGENT["cli"] = BASE | {"daemon", "config", "filter", "lint", "control.client", "control.protocol"}
 AGENT["cli"] |= {"plain", "table"}
 # Those of who writes filters: a line is judged, a name resolved, the journal read, at a terminal.
-AGENT["cli"] |= {"extract", "failregex", "lines", "resolver", "sources", "trial"}
+AGENT["cli"] |= {"audit", "extract", "failregex", "lines", "resolver", "sources", "trial"}
 AGENT["__main__"] = {"cli"}
 
 DEPLOY = {

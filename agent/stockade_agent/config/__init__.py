@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Optional
 
 from stockade_agent.config import filters
 from stockade_agent.config.definition import Definition
-from stockade_agent.config.faults import Fault
+from stockade_agent.config.faults import Fault, nearest
 from stockade_agent.config.reading import FAIL2BAN_VERSION, Reading, jail_tree, one_jail
 from stockade_agent.config.tree import Library
 from stockade_agent.config.values import BadValue, duration
@@ -38,9 +38,11 @@ __all__ = [
     "filter_spec",
     "jail_filter",
     "jail_names",
+    "nearest",
     "origin",
     "read",
     "resolve",
+    "whole_filters",
 ]
 
 # What only a person asks for is imported when he does: the daemon never needs it.
@@ -92,6 +94,11 @@ def jail_names(directory: str) -> tuple[str, ...]:
 def filter_names(directory: str) -> frozenset[str]:
     """Return the names of all filters of ``filter.d``."""
     return frozenset(filters.names(Library(directory), filters.FOLDER))
+
+
+def whole_filters(directory: str) -> frozenset[str]:
+    """Return the filters that are no mere part of others: what these include is left out."""
+    return frozenset(filters.whole(Library(directory)))
 
 
 def jail_filter(
