@@ -25,6 +25,10 @@ AGENT = {
     "buffer": BASE | {"lines"},
     "sessions": BASE | {"failregex"},
     "lint": BASE | {"failregex", "filter"},
+    "trace": BASE | {"failregex", "lines"},
+    "trial": BASE | {"filter", "identity", "trace"},
+    "audit": BASE | {"config", "inspection", "intake", "lint", "sources", "trial"},
+    "extract": BASE | {"failregex", "filter", "firewall"},
     "ignore": BASE,
     "ledger": BASE,
     "firewall": BASE,
@@ -32,7 +36,8 @@ AGENT = {
     "control.protocol": BASE,
     "control.server": BASE | {"control.protocol"},
     "control.client": BASE | {"control.protocol"},
-    "filter": BASE | {"buffer", "dates", "failregex", "gate", "identity", "lines", "sessions"},
+    "filter": BASE
+    | {"buffer", "dates", "failregex", "gate", "identity", "lines", "sessions", "trace"},
     "jail": BASE | {"filter", "ignore", "formula"},
 }
 AGENT |= {
@@ -58,6 +63,8 @@ AGENT["pipe"] = set(AGENT)
 AGENT["daemon"] = set(AGENT)
 AGENT["cli"] = BASE | {"daemon", "config", "filter", "lint", "control.client", "control.protocol"}
 AGENT["cli"] |= {"plain", "table"}
+# Those of who writes filters: a line is judged, a name resolved, the journal read, at a terminal.
+AGENT["cli"] |= {"audit", "extract", "failregex", "lines", "resolver", "sources", "trial"}
 AGENT["__main__"] = {"cli"}
 
 DEPLOY = {
@@ -100,7 +107,7 @@ EFFECTS = {
     "subprocess": {"firewall", "sources"},
     "sqlite3": {"ledger"},
     "socket": {"control.server", "control.client", "notify", "resolver"},
-    "time": {"daemon"},
+    "time": {"daemon", "cli"},
     "argparse": {"cli"},
 }
 

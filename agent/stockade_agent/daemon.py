@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Callable, Optional, TextIO
 
-from stockade_agent import __version__, config, inspection, status
+from stockade_agent import __version__, status
 from stockade_agent.control.protocol import Request
 from stockade_agent.control.server import Peer, Server
 from stockade_agent.errors import ConfigError, ControlError
@@ -197,11 +197,3 @@ class Daemon:
 
     def _end(self) -> None:
         self._over = True
-
-
-def check(directory: str) -> tuple[list[str], tuple[ConfigError, ...]]:
-    """Return the jails of a configuration that can run, and all that is wrong with it."""
-    found = config.read(directory)
-    faults = inspection.faults(found, time.time())
-    broken = {fault.jail for fault in faults}
-    return [spec.name for spec in found.jails if spec.name not in broken], faults

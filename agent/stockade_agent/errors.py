@@ -37,6 +37,7 @@ class ConfigError(StockadeError):
         line: its line, counted from 1, or None when the whole file is at fault.
         column: its column, counted from 1, or None.
         jail: the jail that cannot run because of it, or None when none can.
+        place: path, line and column, as they stand in front of the message.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class ConfigError(StockadeError):
         remedy: str = "",
     ) -> None:
         self.path, self.line, self.column, self.jail = path, line, column, jail
-        place = ":".join(str(part) for part in (path, line, column) if part is not None)
-        super().__init__(f"{place}: {message}", remedy=remedy)
+        self.place = ":".join(str(part) for part in (path, line, column) if part is not None)
+        super().__init__(f"{self.place}: {message}", remedy=remedy)
 
 
 class RegexError(StockadeError, ValueError):

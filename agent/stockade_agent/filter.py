@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Callable, NamedTuple, Optional
 
 from stockade_agent.buffer import joined, parted
@@ -27,6 +28,7 @@ from stockade_agent.identity import Identity, canonical, of_address, of_text, pl
 from stockade_agent.lines import Line, Lines
 from stockade_agent.model import Address, Block, Failure, FilterSpec
 from stockade_agent.sessions import Sessions
+from stockade_agent.trace import Trace
 
 
 _MOST_HEADS = 256
@@ -118,6 +120,11 @@ class Filter:
         """The filter's date detector, for reports."""
         return self._lines.detector
 
+    @property
+    def buffered(self) -> tuple[Line, ...]:
+        """The lines that wait for those to come, where ``maxlines`` is more than 1."""
+        return tuple(self._buffer) if self._buffered else ()
+
     def failures(self, block: Block, now: float, *, live: bool = True) -> Iterator[Failure]:
         """Yield the failures in a block, in order.
 
@@ -140,7 +147,13 @@ class Filter:
                 )
 
     def examine(
-        self, line: str, now: float, *, at: Optional[float] = None, live: bool = True
+        self,
+        line: str,
+        now: float,
+        *,
+        at: Optional[float] = None,
+        live: bool = True,
+        trace: Optional[Trace] = None,
     ) -> list[Found]:
         """Return which failregexes match a line, and what they found.
 
@@ -149,11 +162,18 @@ class Filter:
             now: the present.
             at: the line's time where it is known otherwise (journal); the line then has no date.
             live: as for ``failures``.
+            trace: is told how the line fares.
         """
         dated = self._lines.date(line, now, at=at, live=live)
-        return [] if dated is None else self._judged(*dated, now)
+        if dated is None:
+            return []
+        if trace is not None:
+            trace.line, trace.at = dated
+        return self._judged(*dated, now, trace)
 
-    def _judged(self, line: Line, at: Optional[float], now: float) -> list[Found]:
+    def _judged(
+        self, line: Line, at: Optional[float], now: float, trace: Optional[Trace] = None
+    ) -> list[Found]:
         if self._buffered:
             self._buffer = [*self._buffer, line][-self.spec.maxlines :]
             lines = self._buffer
@@ -161,30 +181,48 @@ class Filter:
         else:
             self._buffer = lines = [line]
             text = f"{line.before}{line.after}\n"
-        if self._ignore_first and self._ignored(text):
+        if trace is not None:
+            trace.text = text
+        if self._ignore_first and self._ignored(text, trace):
+            if trace is not None:
+                trace.ignored_first = True
             return []
         base: Groups = {}
         for find, pattern in self._prefixes:
             match = find(text)
+            if trace is not None:
+                trace.prefregex = match is not None
             if match is None:
                 return []
             base = pattern.groups(match)
+            if trace is not None:
+                trace.captured = dict(base)
             content = base.pop("content", None)
             if content:
                 text = f"{content}\n"
                 self._buffer = [Line("", "", str(content))]
-        return self._matched(text, lines, base, at, now)
+        if trace is not None:
+            trace.text = text
+        return self._matched(text, lines, base, at, now, trace)
 
     def _matched(
-        self, text: str, lines: list[Line], base: Groups, at: Optional[float], now: float
+        self,
+        text: str,
+        lines: list[Line],
+        base: Groups,
+        at: Optional[float],
+        now: float,
+        trace: Optional[Trace],
     ) -> list[Found]:
         found: list[Found] = []
         for index, find, pattern in self._promising(text):
             match = find(text)
             if match is None:
                 continue
+            if trace is not None:
+                trace.matched.append(index)
             covered, left = parted(match, lines) if self._buffered else (lines, [])
-            if self._ignored(joined(covered) if self._buffered else text):
+            if self._ignored(joined(covered) if self._buffered else text, trace):
                 if self._buffered:
                     self._buffer = left
                     text = joined(self._buffer)
@@ -266,8 +304,13 @@ class Filter:
             return Identity(own.id, address.address), None
         return own, None
 
-    def _ignored(self, text: str) -> bool:
-        return any(pattern.regex.search(text) for pattern in self._ignoreregex)
+    def _ignored(self, text: str, trace: Optional[Trace] = None) -> bool:
+        if trace is None:
+            return any(pattern.regex.search(text) for pattern in self._ignoreregex)
+        matching = (n for n, one in enumerate(self._ignoreregex) if one.regex.search(text))
+        before = len(trace.ignoring)
+        trace.ignoring.extend(matching if self._check_all else islice(matching, 1))
+        return len(trace.ignoring) > before
 
     def _compiled(self, option: str, texts: Iterable[str]) -> list[Pattern]:
         multiline = self._buffered and option == "failregex"

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Optional
 
 from stockade_agent.errors import RegexError
@@ -23,6 +24,18 @@ else:
     import sre_parse as parser
 
 _REPEATS = {sre.MAX_REPEAT, sre.MIN_REPEAT}
+_WITHOUT_WIDTH = {sre.AT, sre.ASSERT, sre.ASSERT_NOT, sre.GROUPREF_EXISTS}
+_WAYS = 256
+"""Through one pass of a loop, that are looked at."""
+_ASCII = frozenset(map(chr, range(128)))
+_CATEGORIES = {
+    sre.CATEGORY_DIGIT: re.compile(r"\d"),
+    sre.CATEGORY_NOT_DIGIT: re.compile(r"\D"),
+    sre.CATEGORY_SPACE: re.compile(r"\s"),
+    sre.CATEGORY_NOT_SPACE: re.compile(r"\S"),
+    sre.CATEGORY_WORD: re.compile(r"\w"),
+    sre.CATEGORY_NOT_WORD: re.compile(r"\W"),
+}
 
 
 @dataclass(frozen=True)
@@ -170,7 +183,7 @@ def _nested(option: str, index: int, pattern: Pattern) -> list[RegexFault]:
         RegexFault(
             option,
             index,
-            f"a repeat of nothing but repeats can take for ever: {pattern.source}",
+            f"a repeat within a repeat can take for ever on a line made for it: {pattern.source}",
             "make what the inner and the outer repeat match begin differently",
             fatal=False,
         )
@@ -187,29 +200,75 @@ def _loops(nodes: Any) -> Iterator[Any]:
 
 
 def _explodes(body: Any) -> bool:
-    """Whether one pass of a loop may consist of a single unbounded repeat and nothing else."""
-    nodes = list(body)
-    while len(nodes) == 1 and nodes[0][0] is sre.SUBPATTERN:
-        nodes = list(nodes[0][1][3])
-    if len(nodes) == 1 and nodes[0][0] is sre.BRANCH:
-        return any(_explodes(branch) for branch in nodes[0][1][1])
-    for place, node in enumerate(nodes):
-        if node[0] in _REPEATS and node[1][1] is sre.MAXREPEAT:
-            others = nodes[:place] + nodes[place + 1 :]
-            if not any(_width(other) for other in others):
-                return True
+    """Whether what a loop passes over once, one of its own unbounded repeats can pass over as well.
+
+    Then a long text has as many ways through the loop as it can be cut into pieces.
+    """
+    for nodes in islice(_ways(list(body)), _WAYS):
+        for place, (code, value) in enumerate(nodes):
+            if code in _REPEATS and value[1] is sre.MAXREPEAT:
+                taken = _characters(value[2])
+                others = nodes[:place] + nodes[place + 1 :]
+                if all(_passed(other, taken) for other in others):
+                    return True
     return False
 
 
-def _width(node: Any) -> int:
+def _ways(nodes: list[Any]) -> Iterator[list[Any]]:
+    """Yield the sequences without groups and branches of which a sequence is made."""
+    for place, (code, value) in enumerate(nodes):
+        if code is sre.SUBPATTERN:
+            choices = [list(value[3])]
+        elif code is sre.BRANCH:
+            choices = [list(branch) for branch in value[1]]
+        else:
+            continue
+        for choice in choices:
+            yield from _ways([*nodes[:place], *choice, *nodes[place + 1 :]])
+        return
+    yield nodes
+
+
+def _passed(node: Any, taken: frozenset[str]) -> bool:
+    """Whether a node can match nothing, or a text all of whose characters are among ``taken``."""
     code, value = node
     if code in _REPEATS:
-        return int(value[0] > 0 and any(_width(inner) for inner in value[2]))
+        return value[0] == 0 or all(_passed(inner, taken) for inner in value[2])
     if code is sre.SUBPATTERN:
-        return int(any(_width(inner) for inner in value[3]))
+        return all(_passed(inner, taken) for inner in value[3])
     if code is sre.BRANCH:
-        return int(all(any(_width(inner) for inner in branch) for branch in value[1]))
-    return int(code not in (sre.AT, sre.ASSERT, sre.ASSERT_NOT, sre.GROUPREF_EXISTS))
+        return any(all(_passed(inner, taken) for inner in branch) for branch in value[1])
+    if code in _WITHOUT_WIDTH:
+        return True
+    return not taken.isdisjoint(_characters([node]))
+
+
+def _characters(nodes: Any) -> frozenset[str]:
+    """Return the ASCII characters that a set or character matches; none for anything longer."""
+    nodes = list(nodes)
+    while len(nodes) == 1 and nodes[0][0] is sre.SUBPATTERN:
+        nodes = list(nodes[0][1][3])
+    if len(nodes) != 1:
+        return frozenset()
+    code, value = nodes[0]
+    if code is sre.ANY:
+        return _ASCII - {"\n"}
+    if code is sre.NOT_LITERAL:
+        return _ASCII - {chr(value)}
+    if code is not sre.IN:
+        return frozenset(chr(value)) if code is sre.LITERAL else frozenset()
+    found = frozenset(char for char in _ASCII if any(_is_in(char, *item) for item in value))
+    return _ASCII - found if value[0][0] is sre.NEGATE else found
+
+
+def _is_in(char: str, code: Any, value: Any) -> bool:
+    if code is sre.LITERAL:
+        return bool(ord(char) == value)
+    if code is sre.RANGE:
+        return bool(value[0] <= ord(char) <= value[1])
+    if code is sre.CATEGORY:
+        return bool(_CATEGORIES[value].fullmatch(char))
+    return False
 
 
 def _inner(code: Any, value: Any) -> Sequence[Any]:

@@ -21,3 +21,13 @@ def plain(text: str, limit: int = 0) -> str:
         else char.encode("unicode_escape", "surrogatepass").decode("ascii")
         for char in text
     )
+
+
+def printable(text: str) -> str:
+    r"""Return a text fit for a terminal, tabs and backslashes as they are: regexes have many.
+
+    ``plain`` tells what was escaped from what was written so; this does not.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char in "\\\t" else plain(char) for char in text)

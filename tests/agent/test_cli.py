@@ -14,7 +14,7 @@ JAIL_CONF = """\
 [sshd]
 enabled = true
 port = 22
-logpath = /nowhere/auth.log
+logpath = {log}
 {more}
 failregex = {regex}
 """
@@ -25,7 +25,9 @@ def etc(tmp_path):
     """Return what writes a configuration and returns its directory."""
 
     def write(regex="from <HOST>", more=""):
-        (tmp_path / "jail.conf").write_text(JAIL_CONF.format(regex=regex, more=more))
+        log = tmp_path / "auth.log"
+        log.touch()
+        (tmp_path / "jail.conf").write_text(JAIL_CONF.format(regex=regex, more=more, log=log))
         (tmp_path / "stockade.conf").write_text(f"[Definition]\nsocket = {tmp_path}/sock\n")
         return str(tmp_path)
 
@@ -54,13 +56,31 @@ def test_check_names_every_fault_with_its_place(etc, capsys):
 
 
 def test_check_as_json(etc, capsys):
-    """A program gets path, line and words apart."""
-    directory = etc(regex="(<HOST>")
+    """A program gets severity, path, line and words apart."""
+    directory = etc(regex="(<HOST>", more="colour = red")
 
     assert 1 == cli.main(["check", "--json", directory])
     found = json.loads(capsys.readouterr().out)
+    (fault,), (warning,) = found["faults"], found["warnings"]
     assert [] == found["jails"]
-    assert ("sshd", 6) == (found["faults"][0]["jail"], found["faults"][0]["line"])
+    assert ("fault", "sshd", 6) == (fault["severity"], fault["jail"], fault["line"])
+    assert ("warning", "sshd", 5) == (warning["severity"], warning["jail"], warning["line"])
+
+
+@pytest.mark.parametrize(
+    "options, code, warned", [([], 0, True), (["--strict"], 1, True), (["--no-lint"], 0, False)]
+)
+def test_check_with_warnings_only(etc, capsys, options, code, warned):
+    """What runs, but should not stay so, is told, and a failure for whoever wants it strict."""
+    directory = etc(regex="^.* from <HOST>\n    ^(a+)+ from <HOST>$", more="")
+
+    assert code == cli.main(["check", directory, *options])
+    *warnings, last = capsys.readouterr().out.splitlines()
+    assert f"{directory}: 1 jail is fine: sshd" == last
+    begin = f"{directory}/jail.conf:{{}}: warning: failregex: a "
+    assert all(line.startswith(begin.format(n)) for n, line in enumerate(warnings, start=6))
+    assert (2 if warned else 0) == len(warnings)
+    assert not warned or "^(a+)+ from <HOST>$" in warnings[1]
 
 
 def test_check_of_nothing(tmp_path, capsys):

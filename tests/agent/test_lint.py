@@ -67,6 +67,8 @@ def test_greedy_catch_all(regex, greedy):
         pytest.param("^(?:a+)+ <HOST>", True, id="nested"),
         pytest.param("^(?:\\s*\\S*)* <HOST>", True, id="all-optional"),
         pytest.param("^(?:x|\\w*)+ <HOST>", True, id="in-a-branch"),
+        pytest.param("^(?:[^;]+ )* <HOST>", True, id="separator-is-repeated-too"),
+        pytest.param("^(?:: (?:\\w+\\(x\\)|[^(]+))* <HOST>", True, id="in-a-branch-of-a-sequence"),
         pytest.param("^(?:\\w+=\\S*\\s)* <HOST>", False, id="separated"),
         pytest.param("^(?:[a-z]+\\s+)* <HOST>", False, id="separated-by-a-repeat"),
         pytest.param("^(?:ab)+ <HOST>", False, id="plain"),

@@ -3,7 +3,7 @@
 
 import pytest
 
-from stockade_agent.plain import plain
+from stockade_agent.plain import plain, printable
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,8 @@ def test_what_is_not_printable_is_written_out(text, shown):
 def test_long_text_is_cut():
     """A limit counts characters of the text, the mark of the cut included."""
     assert "abc…" == plain("abcdefgh", 4)
+
+
+def test_regexes_stay_readable():
+    """Where many backslashes are, they and tabs stay; nothing else that acts on a terminal does."""
+    assert "\\d+\t\\x1b[2J" == printable("\\d+\t\x1b[2J")

@@ -70,10 +70,11 @@ for name in sys.argv[4:]:
     else:
         print("dpkg-query: no packages found matching " + name, file=sys.stderr)
 """
-# Stands for the agent's zipapp: `check DIR` complains of files that hold BROKEN.
+# Stands for the agent's zipapp: `check --no-lint DIR` complains of files that hold BROKEN.
 AGENT = b"""\
 import pathlib, sys
-files = [p for p in pathlib.Path(sys.argv[2]).rglob("*") if p.is_file()]
+check, no_lint, folder = sys.argv[1:]
+files = [p for p in pathlib.Path(folder).rglob("*") if p.is_file()]
 faults = [p for p in files if b"BROKEN" in p.read_bytes()]
 for path in faults:
     print(f"{path}:1: broken")

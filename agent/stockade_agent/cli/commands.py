@@ -7,14 +7,16 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from stockade_agent import __version__
 from stockade_agent.cli.parser import DIRECTORY, OK, USAGE, Commands
 from stockade_agent.errors import ConfigError, ControlError
 from stockade_agent.model import AgentSpec, target
-from stockade_agent.plain import plain
+from stockade_agent.plain import plain, printable
 
 
 FIREWALLS = ("auto", "nftables", "iptables", "firewalld", "memory")
@@ -24,8 +26,9 @@ follow the logs and ban, until a signal ends it
   stockade-agent run
   stockade-agent run -c ./etc --firewall nftables"""
 CHECK = """\
-read a configuration and say all that is wrong with it
+read a configuration and say all that is wrong with it, each with file and line
   stockade-agent check
+  stockade-agent check ./etc --strict
   stockade-agent check ./etc --json"""
 STATUS = """\
 show jails, failures and bans
@@ -60,6 +63,8 @@ def add(commands: Commands) -> None:
     )
     check = commands.add("check", _check, CHECK, commands.output)
     check.add_argument("config", metavar="DIR", nargs="?", default=DIRECTORY)
+    check.add_argument("--strict", action="store_true", help="a warning is a fault, too")
+    check.add_argument("--no-lint", action="store_true", help="only what keeps jails from running")
     show = commands.add("status", _status, STATUS, commands.output, commands.where)
     show.add_argument("jail", metavar="JAIL", nargs="?", default="")
     ban = commands.add("ban", _ban, BAN, commands.output, commands.where)
@@ -81,20 +86,22 @@ def _run(asked: argparse.Namespace) -> int:
 
 
 def _check(asked: argparse.Namespace) -> int:
-    from stockade_agent.daemon import check  # noqa: PLC0415 - see _run
+    from stockade_agent.audit import audit  # noqa: PLC0415 - see _run
 
-    jails, faults = check(asked.config)
+    found = audit(asked.config, time.time(), lint=not asked.no_lint)
     if asked.json:
-        keys = ("path", "line", "column", "jail", "message", "remedy")
-        found = [{key: getattr(fault, key) for key in keys} for fault in faults]
-        _print_json({"jails": jails, "faults": found})
-    elif faults:
-        for fault in faults:
-            print(plain(str(fault)))
+        _print_json(asdict(found))
     else:
-        count = "1 jail is" if len(jails) == 1 else f"{len(jails)} jails are"
-        print(f"{asked.config}: {count} fine: {', '.join(jails) or 'none is enabled'}")
-    return USAGE if faults else OK
+        for finding in (*found.faults, *found.warnings):
+            print(printable(str(finding)))
+        if not found.faults:
+            print(_fine(asked.config, found.jails))
+    return USAGE if found.faults or (asked.strict and found.warnings) else OK
+
+
+def _fine(directory: str, jails: Sequence[str]) -> str:
+    count = "1 jail is" if len(jails) == 1 else f"{len(jails)} jails are"
+    return f"{plain(directory)}: {count} fine: {', '.join(map(plain, jails)) or 'none is enabled'}"
 
 
 def _status(asked: argparse.Namespace) -> int:

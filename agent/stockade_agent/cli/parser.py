@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Callable, NoReturn
+from typing import Any, Callable, NoReturn
 
 
 OK, USAGE, FAILED, NO_AGENT = 0, 1, 3, 4
@@ -23,11 +23,33 @@ Call = Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line and whose exit code is ours."""
+    """A parser whose complaint is one line and whose exit code is ours.
+
+    Attributes:
+        wrong: that exit code.
+        intermixed: options may stand between optional arguments too.
+    """
+
+    wrong = USAGE
+    intermixed = False
 
     def error(self, message: str) -> NoReturn:
         """End with the complaint."""
-        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(self.wrong, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as ``argparse`` does, or as it does for intermixed arguments."""
+        if not self.intermixed:
+            return super().parse_known_args(args, namespace)
+        # What it calls in turn is this method.
+        self.intermixed = False
+        try:
+            asked, rest = self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.intermixed = True
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return asked, rest
 
 
 class Commands:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Optional
 
 from stockade_agent.config import filters
 from stockade_agent.config.definition import Definition
-from stockade_agent.config.faults import Fault
-from stockade_agent.config.reading import FAIL2BAN_VERSION, Reading, one_jail
+from stockade_agent.config.faults import Fault, nearest
+from stockade_agent.config.reading import FAIL2BAN_VERSION, Reading, jail_tree, one_jail
 from stockade_agent.config.tree import Library
 from stockade_agent.config.values import BadValue, duration
 from stockade_agent.errors import ConfigError
@@ -33,11 +33,16 @@ __all__ = [
     "BadValue",
     "check",
     "duration",
+    "filter_names",
     "filter_origin",
     "filter_spec",
+    "jail_filter",
+    "jail_names",
+    "nearest",
     "origin",
     "read",
     "resolve",
+    "whole_filters",
 ]
 
 # What only a person asks for is imported when he does: the daemon never needs it.
@@ -80,8 +85,46 @@ def check(directory: str) -> tuple[ConfigError, ...]:
     return tuple({str(error): error for error in reversed(errors)}.values())[::-1]
 
 
+def jail_names(directory: str) -> tuple[str, ...]:
+    """Return the names of all jails, enabled or not; none where there are no files of jails."""
+    tree = jail_tree(Library(directory))
+    return () if tree is None else tuple(tree.sections)
+
+
+def filter_names(directory: str) -> frozenset[str]:
+    """Return the names of all filters of ``filter.d``."""
+    return frozenset(filters.names(Library(directory), filters.FOLDER))
+
+
+def whole_filters(directory: str) -> frozenset[str]:
+    """Return the filters that are no mere part of others: what these include is left out."""
+    return frozenset(filters.whole(Library(directory)))
+
+
+def jail_filter(
+    directory: str, jail: str, options: Optional[Mapping[str, str]] = None
+) -> FilterSpec:
+    """Return the filter of a jail, enabled or not.
+
+    Args:
+        options: those that the jail shall have instead of its own.
+
+    Raises:
+        ConfigError: there is no such jail, or its filter cannot be read.
+    """
+    found = one_jail(directory, jail, options)
+    spec = found.spec().filter
+    if found.faults and not spec.failregex:
+        raise found.faults[0].error(jail)
+    return spec
+
+
 def filter_spec(
-    directory: str, name: str, parameters: Optional[Mapping[str, str]] = None
+    directory: str,
+    name: str,
+    parameters: Optional[Mapping[str, str]] = None,
+    *,
+    logtype: str = "",
 ) -> FilterSpec:
     """Return a filter as it is without any jail.
 
@@ -89,11 +132,12 @@ def filter_spec(
         directory: where ``filter.d`` is; not looked at where ``name`` is a path.
         name: of a filter, or the path of its ``.conf``.
         parameters: as in ``name[key=value]``.
+        logtype: ``file`` or ``journal``, which a jail's backend implies.
 
     Raises:
         ConfigError: there is no such filter, or it is wrong.
     """
-    definition = _definition(directory, name, parameters)
+    definition = _definition(directory, name, parameters, logtype)
     faults = list(definition.tree.faults)
     try:
         spec = filters.spec(name, definition.combined(), faults=faults)
@@ -148,7 +192,9 @@ def filter_origin(
     return line_of_filter(_definition(directory, name, parameters), option, text)
 
 
-def _definition(directory: str, name: str, parameters: Optional[Mapping[str, str]]) -> Definition:
+def _definition(
+    directory: str, name: str, parameters: Optional[Mapping[str, str]], logtype: str = ""
+) -> Definition:
     if name.endswith((".conf", ".local")):
         path = os.path.splitext(os.path.abspath(name))[0]
         library, tree_name = Library(os.path.dirname(path)), os.path.basename(path)
@@ -158,7 +204,10 @@ def _definition(directory: str, name: str, parameters: Optional[Mapping[str, str
     if tree is None:
         hint = filters.likely(library, name)
         raise ConfigError(f"no filter named {name}", path=directory, remedy=hint)
+    given = dict(parameters or {})
+    if logtype and "logtype" not in tree.sections.get("Definition", {}):
+        given.setdefault("logtype", logtype)
     try:
-        return filters.alone(tree, parameters or {})
+        return filters.alone(tree, given)
     except Fault as fault:
         raise fault.error() from None

@@ -69,6 +69,20 @@ def names(library: Library, folder: str) -> set[str]:
     return {name for name, suffix in split if suffix in (".conf", ".local")}
 
 
+def whole(library: Library) -> set[str]:
+    """Return the filters that no other filter includes."""
+    found = names(library, FOLDER)
+    folder = os.path.join(library.base, FOLDER)
+    parts: set[str] = set()
+    for name in found:
+        files = library.tree(os.path.join(FOLDER, name))
+        read = {os.path.normpath(path) for path in (files.files if files else ())}
+        parts |= {os.path.splitext(path)[0] for path in read}.difference(
+            {os.path.normpath(os.path.join(folder, name))}
+        )
+    return {name for name in found if os.path.normpath(os.path.join(folder, name)) not in parts}
+
+
 class JailFilter:
     """A jail's filter: known to the jail's options, which in turn are known to it.
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Optional
 
 from stockade_agent.config import settings
@@ -70,8 +70,11 @@ def jail_tree(library: Library, version: str = FAIL2BAN_VERSION) -> Optional[Tre
     return tree
 
 
-def one_jail(directory: str, name: str) -> Jail:
+def one_jail(directory: str, name: str, options: Optional[Mapping[str, str]] = None) -> Jail:
     """Return a jail, enabled or not.
+
+    Args:
+        options: those that it shall have instead of its own.
 
     Raises:
         ConfigError: there is none of that name.
@@ -83,6 +86,8 @@ def one_jail(directory: str, name: str) -> Jail:
     if name not in tree.sections:
         hint = nearest(name, tree.sections)
         raise ConfigError(f"no jail named {name}", path=directory, remedy=hint)
+    given = {option: Value(text, "", 0) for option, text in (options or {}).items()}
+    tree.sections[name].update(given)
     return Jail(library, tree, name, always=True)
 
 

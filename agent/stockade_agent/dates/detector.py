@@ -91,6 +91,10 @@ class DateDetector:
         """Return template name and number of dates found by it, in the present order."""
         return [(entry.template.name, entry.hits) for entry in self._entries]
 
+    def regexes(self) -> list[str]:
+        """Return what each template searches, in the order of ``hits``."""
+        return [entry.template.regex.pattern for entry in self._entries]
+
     def find(self, line: str, now: float) -> Optional[Date]:
         """Return the date of a line, or None if no template matches.
 
@@ -254,5 +258,6 @@ def _templates(pattern: str, exact_years: str) -> list[Template]:
         for one in new:
             if one.name in found and not several:
                 raise RegexError(f"{one.name!r} is given twice", option="datepattern")
-            found.setdefault(one.name, one)
+            known = found.setdefault(one.name, one)
+            found[one.name] = known._replace(weight=max(known.weight, one.weight))
     return list(found.values()) or default_templates(exact_years)

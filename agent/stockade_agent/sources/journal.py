@@ -335,6 +335,12 @@ def _values(entry: Mapping[str, Any], field: str) -> tuple[str, ...]:
     return (_bytes(value).decode(errors="replace"),) if value is not None else ()
 
 
+def line_of(entry: bytes) -> Optional[tuple[bytes, float]]:
+    """Return the log line that an entry of ``--output=json`` is, and its time, or None."""
+    parsed = _entry(entry)
+    return None if parsed is None else (_text(parsed), _time(parsed))
+
+
 def _text(entry: Mapping[str, Any]) -> bytes:
     """Return the log line that an entry is.
 
