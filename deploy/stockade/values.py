@@ -26,6 +26,7 @@ _SWITCHES = {
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
 _NAME = re.compile(r"(?=.*[A-Za-z])(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?\.?)+")
+_MAILBOX = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
@@ -119,6 +120,15 @@ def hosts(node: Node) -> list[str]:
     return found
 
 
+def mailboxes(node: Node) -> str:
+    """Mail addresses or names of local users, in a list or in one text with commas."""
+    found = [part.strip() for item in texts(node) for part in item.split(",")]
+    for item in found:
+        if not _MAILBOX.fullmatch(item):
+            raise ValueError(f"{item!r} is not a mail address")
+    return ", ".join(found)
+
+
 def paths(node: Node) -> list[str]:
     """Absolute paths or globs on the host, in a list or one a line."""
     items = node.data if isinstance(node.data, tuple) else (node,)
@@ -147,6 +157,7 @@ KINDS: Mapping[str, Reader] = {
     "count": count,
     "duration": duration,
     "hosts": hosts,
+    "mailboxes": mailboxes,
     "number": number,
     "paths": paths,
     "port": port,
