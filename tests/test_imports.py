@@ -52,10 +52,12 @@ AGENT |= {
     "inspection": BASE | {"filter", "firewall", "jail", "resolver"},
     "enforcement": BASE | {"firewall", "log", "records"},
     "intake": BASE | {"sources"},
-    "guard": BASE | {"filter", "ignore", "jail", "log", "protected", "resolver"},
+    "ignorecommand": BASE | {"firewall"},
+    "guard": BASE | {"ignorecommand", "filter", "ignore", "jail", "log", "protected", "resolver"},
     "guards": BASE | {"guard", "inspection", "log"},
     "actions": BASE
-    | {"config", "control.protocol", "firewall", "guard", "log", "records", "resolver"},
+    | {"config", "control.protocol", "firewall", "guard", "ignorecommand", "log", "records"}
+    | {"resolver"},
     "status": BASE
     | {"control.protocol", "enforcement", "guard", "guards", "intake", "plain", "protected"},
 }

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 from stockade_agent.config import duration
 from stockade_agent.control.protocol import ActionStatus
@@ -24,9 +24,13 @@ from stockade_agent.firewall.process import Shell
 from stockade_agent.firewall.tags import Facts, Merged
 from stockade_agent.guard import Guard
 from stockade_agent.log import Log
-from stockade_agent.model import ActionSpec, Ban
+from stockade_agent.model import ActionSpec, Ban, JailSpec
 from stockade_agent.records import Records
 from stockade_agent.resolver import HostNames
+
+
+if TYPE_CHECKING:
+    from stockade_agent.ignorecommand import IgnoreCommand
 
 
 SETTLED = 3.0
@@ -131,6 +135,13 @@ class Actions:
         self._pool.close()
         self._shell.kill()
 
+    def ignorecommand(self, spec: JailSpec) -> IgnoreCommand:
+        """Return what asks a jail's ``ignorecommand``; ``took`` hears its answers."""
+        # Fewer hosts have one than have actions.
+        from stockade_agent.ignorecommand import IgnoreCommand  # noqa: PLC0415
+
+        return IgnoreCommand(spec, self._pool.put, self._shell, self._names)
+
     # ---- orders
 
     def order(self, ban: Ban) -> None:
@@ -165,6 +176,8 @@ class Actions:
         for result in self._pool.results():
             if isinstance(result, Result):
                 self._note(result, now)
+            elif callable(result):
+                result(now)
             else:
                 self._log.error(f"actions: {type(result).__name__}: {result}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from stockade_agent.errors import ControlError
 from stockade_agent.filter import Filter, resolved
@@ -15,6 +15,10 @@ from stockade_agent.log import Log
 from stockade_agent.model import Address, Ban, Block, Failure, JailSpec, Target, target
 from stockade_agent.protected import Protected
 from stockade_agent.resolver import Resolver
+
+
+if TYPE_CHECKING:
+    from stockade_agent.ignorecommand import IgnoreCommand
 
 
 MOST_WAITING = 1000
@@ -31,6 +35,7 @@ class Guard:
         history: earlier bans.
         log: is told what is found.
         now: seconds, UTC.
+        command: its ``ignorecommand``, if it has one.
 
     Attributes:
         failed: why it stopped by an error of its own, or "".
@@ -48,8 +53,10 @@ class Guard:
         history: History,
         log: Log,
         now: float,
+        command: Optional[IgnoreCommand] = None,
     ) -> None:
         self.spec = spec
+        self._command = command
         self.filter = Filter(spec.filter, findtime=spec.findtime, now=now)
         self.jail = Jail(spec, history=history)
         self.failed = ""
@@ -72,8 +79,8 @@ class Guard:
             said.append("no failregex: nothing can match")
         if self.spec.shield is None and not any(action.holds for action in self.spec.commands):
             said.append("no action of it bans")
-        if self.spec.ignorecommand:
-            said.append("ignorecommand is not run yet")
+        if self._command is not None and self._command.problem:
+            said.append(f"ignorecommand: {self._command.problem}")
         if self.spec.backend_parameters:
             said.append(f"backend: {', '.join(self.spec.backend_parameters)} is not used yet")
         return "; ".join(said)
@@ -98,6 +105,18 @@ class Guard:
             return []
         self._waiting = deque(item for item in self._waiting if item[1] != name)
         return [ban for failure in mine for ban in self._seen(failure, now)]
+
+    def decided(self, now: float) -> list[Ban]:
+        """Return the bans of failures that waited for the answer of ``ignorecommand``."""
+        if self._command is None:
+            return []
+        subject = f"[{self.name}] ignorecommand"
+        self._log.problem(subject, self._command.problem, "WARNING")
+        return [
+            ban
+            for failure, ignored in self._command.decided()
+            for ban in self._judged(failure, now, "command" if ignored else "")
+        ]
 
     def check(self, id: str, now: float) -> Target:  # noqa: A002
         """Return the address that may be banned by hand.
@@ -143,6 +162,15 @@ class Guard:
             self._wait(failure, unknown)
             return
         why = self.ignore.ignored(failure)
+        if not why and self._command is not None:
+            ignored = self._command.ask(failure, now)
+            if ignored is None:
+                return
+            why = "command" if ignored else ""
+        yield from self._judged(failure, now, why)
+
+    def _judged(self, failure: Failure, now: float, why: str) -> Iterator[Ban]:
+        """Count a failure, unless something speaks against it."""
         if why:
             self._log.info(f"[{self.name}] Ignore {failure.id} by {why}")
             return

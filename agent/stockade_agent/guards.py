@@ -8,7 +8,7 @@ from typing import Callable, Optional, Union
 
 from stockade_agent.errors import ConfigError, RegexError
 from stockade_agent.guard import Guard
-from stockade_agent.inspection import action_fault, located
+from stockade_agent.inspection import command_fault, located
 from stockade_agent.log import Log
 from stockade_agent.model import Ban, Config, JailSpec, Shield
 
@@ -100,8 +100,10 @@ class Guards(Mapping[str, Guard]):
 
 
 def _made(spec: JailSpec, make: Make) -> Union[Guard, ConfigError]:
+    fault = command_fault(spec)
+    if fault is not None:
+        return fault
     try:
-        guard = make(spec)
+        return make(spec)
     except RegexError as error:
         return located(error, spec)
-    return action_fault(spec) or guard

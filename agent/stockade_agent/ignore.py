@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Who is never banned: ``ignoreip``, ``ignoreself``, the controllers, ``ignorecommand``.
+"""Who is never banned: ``ignoreip``, ``ignoreself``, the controllers.
 
     ignore = Ignore(spec, own=own_addresses(), controllers=[...])
     ignore.names                       # host names in ignoreip; the daemon resolves them ...
     ignore.resolved(name, addresses)   # ... and hands the answers in
     reason = ignore.ignored(failure)   # "" : not ignored;  also takes a Ban or an address text
 
-An ``ignorecommand`` is not run here: ``ignore.command`` is its text, and the daemon runs it
-in its pool for what this module did not ignore. ``file:PATH`` entries are read again when
-the file changes.
+``file:PATH`` entries are read again when the file changes. What is not ignored here the module
+``ignorecommand`` may be asked about.
 """
 
 from __future__ import annotations
@@ -69,7 +68,6 @@ class Ignore:
 
     Attributes:
         names: the host names in ``ignoreip``.
-        command: ``ignorecommand``, or None.
     """
 
     def __init__(
@@ -79,7 +77,6 @@ class Ignore:
         own: Collection[Address] = (),
         controllers: Collection[Target] = (),
     ) -> None:
-        self.command = spec.ignorecommand
         self.own = frozenset(own) if spec.ignoreself else frozenset()
         self._controllers = Networks(controllers)
         entries = [part for entry in spec.ignoreip for part in _SEPARATORS.split(entry) if part]

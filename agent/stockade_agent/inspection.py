@@ -24,13 +24,32 @@ def fault_of(spec: JailSpec, now: float) -> Optional[ConfigError]:
         Jail(spec)
     except RegexError as error:
         return located(error, spec)
-    return action_fault(spec)
+    return command_fault(spec)
 
 
-def action_fault(spec: JailSpec) -> Optional[ConfigError]:
-    """Return why a command of the jail's actions cannot be run, or None."""
+def command_fault(spec: JailSpec) -> Optional[ConfigError]:
+    """Return why a command of the jail, its actions' or ignorecommand, cannot be run, or None."""
     faults = (_unrunnable(action, spec) for action in spec.commands)
-    return next((fault for fault in faults if fault), None)
+    return next((fault for fault in faults if fault), None) or _unaskable(spec)
+
+
+def _unaskable(spec: JailSpec) -> Optional[ConfigError]:
+    if spec.ignorecommand is None:
+        return None
+    from stockade_agent.firewall.script import compiled  # noqa: PLC0415 - few hosts need it
+
+    try:
+        compiled(spec.ignorecommand)
+    except FirewallError as error:
+        origin = spec.origins.get("ignorecommand")
+        return ConfigError(
+            f"[{spec.name}] ignorecommand: {error.cause}",
+            path=origin.path if origin else "jail.conf",
+            line=origin.line if origin else None,
+            jail=spec.name,
+            remedy=error.remedy,
+        )
+    return None
 
 
 def _unrunnable(action: ActionSpec, spec: JailSpec) -> Optional[ConfigError]:

@@ -248,6 +248,19 @@ class LogPath:
 
 
 @dataclass(frozen=True)
+class IgnoreCache:
+    """How long answers of an ``ignorecommand`` hold.
+
+    Attributes:
+        key: text with tags; failures for which it reads the same share an answer.
+    """
+
+    key: str
+    max_count: int = 100
+    max_time: float = 300.0
+
+
+@dataclass(frozen=True)
 class Escalation:
     """``bantime.increment`` and its companions, in the format's own units and words."""
 
@@ -286,7 +299,7 @@ class JailSpec:
     ignoreip: tuple[str, ...] = ()
     ignoreself: bool = True
     ignorecommand: Optional[str] = None
-    ignorecache: Optional[str] = None
+    ignorecache: Optional[IgnoreCache] = None
     actions: tuple[ActionSpec, ...] = ()
     shield: Optional[Shield] = None
     escalation: Escalation = field(default_factory=Escalation)

@@ -132,8 +132,13 @@ class Pipe:
 
     def acted(self, now: float) -> None:
         """Take note of what became of commands."""
-        if self.actions is not None:
-            self.actions.took(now)
+        if self.actions is None:
+            return
+        self.actions.took(now)
+        for guard in self.guards.values():
+            if guard.spec.ignorecommand is not None:
+                self._order(guard, partial(guard.decided, now))
+        self.carry_out(now)
 
     def unban_due(self, now: float) -> None:
         """Lift the bans that have ended."""
@@ -314,11 +319,14 @@ class Pipe:
     def _engaged(self, guards: Guards) -> Optional[Actions]:
         """Return who runs commands, from when a jail first has some on."""
         if self.actions is None and any(guard.spec.commands for guard in guards.values()):
-            # A host without any has no need of their modules.
-            from stockade_agent.actions import Actions  # noqa: PLC0415
-
-            self.actions = Actions(self._clock, self.records, self._log)
+            self.actions = self._new_actions()
         return self.actions
+
+    def _new_actions(self) -> Actions:
+        # A host without any has no need of their modules.
+        from stockade_agent.actions import Actions  # noqa: PLC0415
+
+        return Actions(self._clock, self.records, self._log)
 
     def _in_force(self) -> Iterable[Ban]:
         return self.guards.bans()
@@ -333,6 +341,10 @@ class Pipe:
         raise ControlError(f"no jail named {name}", remedy=nearest(name, self.guards))
 
     def _guard(self, now: float, spec: JailSpec) -> Guard:
+        command = None
+        if spec.ignorecommand is not None:
+            self.actions = self.actions or self._new_actions()
+            command = self.actions.ignorecommand(spec)
         return Guard(
             spec,
             protected=self._protected,
@@ -340,6 +352,7 @@ class Pipe:
             history=self.records,
             log=self._log,
             now=now,
+            command=command,
         )
 
     def _choose(self, spec: AgentSpec) -> Firewall:

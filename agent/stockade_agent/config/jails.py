@@ -19,6 +19,7 @@ from stockade_agent.model import (
     ActionSpec,
     Escalation,
     FilterSpec,
+    IgnoreCache,
     JailSpec,
     Shield,
 )
@@ -209,7 +210,7 @@ class Jail:
             ignoreip=self._typed("ignoreip", words, default.ignoreip),
             ignoreself=self._typed("ignoreself", boolean, default.ignoreself),
             ignorecommand=self._typed("ignorecommand", _text, default.ignorecommand),
-            ignorecache=self._typed("ignorecache", _text, default.ignorecache),
+            ignorecache=self._typed("ignorecache", _ignorecache, default.ignorecache),
             actions=specs,
             shield=shield,
             escalation=self._escalation(),
@@ -272,6 +273,23 @@ def _values(call: Call, origin: Value) -> dict[str, Value]:
 
 def _text(text: str) -> Optional[str]:
     return text or None
+
+
+def _ignorecache(text: str) -> Optional[IgnoreCache]:
+    if not text:
+        return None
+    try:
+        given = parse(f"ignorecache[{text}]").parameters
+    except BadParameters as error:
+        raise BadValue(str(error)) from None
+    if not given.get("key"):
+        raise BadValue("no key", 'for example key="<ip>", max-count=100, max-time=5m')
+    default = IgnoreCache(given["key"])
+    return IgnoreCache(
+        key=given["key"],
+        max_count=_positive(given.get("max-count", str(default.max_count))),
+        max_time=duration(given.get("max-time", str(default.max_time))),
+    )
 
 
 def _backend(text: str) -> Call:

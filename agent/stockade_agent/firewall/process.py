@@ -14,7 +14,7 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Callable, Optional
 
 
@@ -36,10 +36,12 @@ class Ended:
     Attributes:
         ok: it said that all is well.
         problem: what is wrong, with the end of what it printed; "" if all is well. Hostile text.
+        code: its status, or None where it came to none: it took too long, or was not started.
     """
 
     ok: bool
     problem: str = ""
+    code: Optional[int] = field(default=None, compare=False)
 
 
 class Shell:
@@ -114,9 +116,9 @@ class Shell:
             return Ended(ok=False, problem=_told(f"killed after {timeout:g} s", said))
         code = process.returncode
         if code == 0:
-            return Ended(ok=True)
+            return Ended(ok=True, code=0)
         ending = f"killed by {signal.Signals(-code).name}" if code < 0 else f"status {code}"
-        return Ended(ok=False, problem=_told(ending, said))
+        return Ended(ok=False, problem=_told(ending, said), code=code)
 
     def kill(self) -> None:
         """Kill all that is running now, and start nothing more."""

@@ -4,7 +4,15 @@
 import pytest
 
 from stockade_agent.config import read
-from stockade_agent.model import FOREVER, AgentSpec, Escalation, LogPath, Origin, Shield
+from stockade_agent.model import (
+    FOREVER,
+    AgentSpec,
+    Escalation,
+    IgnoreCache,
+    LogPath,
+    Origin,
+    Shield,
+)
 
 
 TUTORIAL = {
@@ -148,7 +156,7 @@ systemd_if_nologs = false
     assert (LogPath("/a"), LogPath("/b", tail=True)) == spec.logpath
     assert (4, 3600, FOREVER, 2) == (spec.maxretry, spec.findtime, spec.bantime, spec.maxmatches)
     assert ("192.0.2.1", "198.51.100.0/24", "2001:db8::1") == spec.ignoreip
-    assert (False, "/bin/check <ip>", 'key="<ip>", max-count=10', False) == (
+    assert (False, "/bin/check <ip>", IgnoreCache("<ip>", 10, 300.0), False) == (
         spec.ignoreself,
         spec.ignorecommand,
         spec.ignorecache,
