@@ -148,7 +148,7 @@ def _greedy(option: str, index: int, pattern: Pattern) -> list[RegexFault]:
             option,
             index,
             f"a catch-all before the address lets clients forge it: {pattern.source}",
-            "write .*? or \\S+ there, or go on to the line's end: …<HOST>…$",
+            "go on to the line's end, …<HOST>…$, or write \\S+ there",
             fatal=False,
         )
     ]

@@ -135,11 +135,11 @@ def _labelled(label: str, text: str) -> Iterator[str]:
 
 def _date(date: Optional[Date]) -> str:
     if date is None:
-        return "none is found; of a new line now is taken"
+        return "none is found: for a new line, now is taken"
     if date.at is None:
         return f"{plain(date.text)}, which is no time"
     when = datetime.fromtimestamp(date.at).astimezone().isoformat(" ", "seconds")
-    late = "; of a new line now would be taken" if date.late else ""
+    late = "; far from now: for a new line, now is taken" if date.late else ""
     return f"{plain(date.text)} is {when} by {date.template}{late}"
 
 
