@@ -27,6 +27,9 @@ AGENT = {
     "lint": BASE | {"failregex", "filter"},
     "trace": BASE | {"failregex", "lines"},
     "trial": BASE | {"filter", "identity", "trace"},
+    "reach": BASE | {"failregex", "lint"},
+    "judgement": BASE
+    | {"config", "failregex", "filter", "ignore", "lines", "protected", "reach", "trace"},
     "audit": BASE | {"config", "inspection", "intake", "lint", "sources", "trial"},
     "extract": BASE | {"failregex", "filter", "firewall"},
     "ignore": BASE,
@@ -66,7 +69,8 @@ AGENT["daemon"] = set(AGENT)
 AGENT["cli"] = BASE | {"daemon", "config", "filter", "lint", "control.client", "control.protocol"}
 AGENT["cli"] |= {"plain", "table"}
 # Those of who writes filters: a line is judged, a name resolved, the journal read, at a terminal.
-AGENT["cli"] |= {"audit", "extract", "failregex", "lines", "resolver", "sources", "trial"}
+AGENT["cli"] |= {"audit", "extract", "failregex", "inspection", "judgement", "lines", "protected"}
+AGENT["cli"] |= {"resolver", "sources", "trial"}
 AGENT["__main__"] = {"cli"}
 
 DEPLOY = {

@@ -8,7 +8,7 @@ nobody knows, a regex that is dangerous, a filter that no sample proves, a log t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -95,13 +95,19 @@ def audit(directory: str, now: float, *, lint: bool = True) -> Audit:
     return Audit(
         tuple(spec.name for spec in found.jails if spec.name not in broken),
         _once(faults),
-        _once(warnings),
+        _in_order(_once(warnings)),
     )
 
 
 def _once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return each but once: one bad line may concern many jails, but is one to mend."""
     return tuple({str(one): one for one in reversed(list(findings))}.values())[::-1]
+
+
+def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return them by lines, files in the order in which they first come."""
+    files = {one.path: number for number, one in reversed(list(enumerate(findings)))}
+    return tuple(sorted(findings, key=lambda one: (files[one.path], one.line or 0)))
 
 
 def _of_error(error: ConfigError, severity: str) -> Finding:

@@ -16,6 +16,8 @@ from stockade_agent.filter import Filter
 from stockade_agent.model import FilterSpec
 
 
+__all__ = ["RegexFault", "compile_check", "parsed", "sre"]
+
 if sys.version_info >= (3, 11):
     from re import _constants as sre  # type: ignore[attr-defined]
     from re import _parser as parser  # type: ignore[attr-defined]
@@ -130,7 +132,7 @@ def _greedy(option: str, index: int, pattern: Pattern) -> list[RegexFault]:
     groups = {number for name, number in named.items() if name in ID_GROUPS[1:]}
     caught, seen_id, caught_after, ended = False, False, False, False
     skipped = {number for name, number in named.items() if name.startswith("skiplines")}
-    for event in _events(_parsed(pattern.regex), groups, skipped):
+    for event in _events(parsed(pattern.regex), groups, skipped):
         if event == "id":
             seen_id, ended, caught_after = seen_id or caught, False, False
         elif event == "end":
@@ -146,7 +148,7 @@ def _greedy(option: str, index: int, pattern: Pattern) -> list[RegexFault]:
             option,
             index,
             f"a catch-all before the address lets clients forge it: {pattern.source}",
-            "write .*? or \\S+ there, or go on to the line's end: …<HOST>…$",
+            "go on to the line's end, …<HOST>…$, or write \\S+ there",
             fatal=False,
         )
     ]
@@ -177,7 +179,7 @@ def _events(nodes: Any, groups: set[int], skipped: set[int]) -> Iterator[str]:
 
 def _nested(option: str, index: int, pattern: Pattern) -> list[RegexFault]:
     """Return a fault if the regex can take a time exponential in the line's length."""
-    if not any(_explodes(body) for body in _loops(_parsed(pattern.regex))):
+    if not any(_explodes(body) for body in _loops(parsed(pattern.regex))):
         return []
     return [
         RegexFault(
@@ -285,5 +287,6 @@ def _inner(code: Any, value: Any) -> Sequence[Any]:
     return []
 
 
-def _parsed(regex: re.Pattern[str]) -> Any:
+def parsed(regex: re.Pattern[str]) -> Any:
+    """Return the syntax tree of a regex, as Python's own parser makes it."""
     return parser.parse(regex.pattern, regex.flags)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Optional
 
-from stockade_agent.cli import commands, regex
+from stockade_agent.cli import commands, explain, regex
 from stockade_agent.cli.parser import FAILED, NO_AGENT, OK, USAGE, Commands
 from stockade_agent.errors import ConfigError, NoAgentError, StockadeError
 from stockade_agent.plain import plain
@@ -50,4 +50,5 @@ def _commands() -> Commands:
     found = Commands()
     commands.add(found)
     regex.add(found)
+    explain.add(found)
     return found

@@ -38,6 +38,7 @@ __all__ = [
     "filter_spec",
     "jail_filter",
     "jail_names",
+    "jail_spec",
     "nearest",
     "origin",
     "read",
@@ -115,6 +116,19 @@ def jail_filter(
     found = one_jail(directory, jail, options)
     spec = found.spec().filter
     if found.faults and not spec.failregex:
+        raise found.faults[0].error(jail)
+    return spec
+
+
+def jail_spec(directory: str, jail: str) -> JailSpec:
+    """Return a jail, enabled or not.
+
+    Raises:
+        ConfigError: there is no such jail, or something of it is wrong.
+    """
+    found = one_jail(directory, jail)
+    spec = found.spec()
+    if found.faults:
         raise found.faults[0].error(jail)
     return spec
 

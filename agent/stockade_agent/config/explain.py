@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from stockade_agent.config import tags
+from stockade_agent.config import filters, jails, tags
 from stockade_agent.config.definition import KNOWN, Definition
 from stockade_agent.config.faults import Fault
 from stockade_agent.config.inifile import Value
 from stockade_agent.config.interpolation import Namespace, references
 from stockade_agent.config.jails import Jail
 from stockade_agent.config.references import tag_names
-from stockade_agent.model import Origin
+from stockade_agent.model import FilterSpec, JailSpec, Origin
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,27 @@ def explain(jail: Jail) -> Mapping[str, Explanation]:
                 part = source.defined(option)
                 found[f"{action.name}/{option}"] = Explanation(value.text, part)
     return found
+
+
+def default(option: str) -> str:
+    """Return what an option of jails is where no file says it.
+
+    Raises:
+        KeyError: there is no such option.
+    """
+    if option not in jails.OPTIONS:
+        raise KeyError(option)
+    spec = JailSpec(name="", filter=FilterSpec(name="", failregex=()))
+    owner: object = spec
+    if option in (*filters.OPTIONS, *filters.OF_LOGS):
+        owner = spec.filter
+    if option.startswith("bantime."):
+        owner = spec.escalation
+    name = option.rpartition(".")[2].replace("increment", "enabled")
+    value = False if option == "enabled" else getattr(owner, name, None)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None or value == () else str(value)
 
 
 class _Source:
