@@ -36,7 +36,7 @@ class ConfigError(StockadeError):
         path: file at fault.
         line: its line, counted from 1, or None when the whole file is at fault.
         column: its column, counted from 1, or None.
-        jail: the jail that cannot run because of it, or None when none can.
+        jail: the jail that cannot run because of it, None when none can, "" when all can.
         place: path, line and column, as they stand in front of the message.
     """
 

@@ -68,7 +68,9 @@ class Intake:
         self.sources: dict[str, Source] = {}
         self._since, self._caught_up = now, False
         self._said: dict[str, str] = {}
-        files = [w for spec in specs if self.chosen[spec.name] == FILE for w in _watches(spec)]
+        file = [spec for spec in specs if self.chosen[spec.name] == FILE]
+        self._idle = {spec.name for spec in file if not spec.logpath}
+        files = [watch for spec in file for watch in _watches(spec)]
         if files:
             self.sources[FILE] = LogFiles(files, positions)
         journal = [spec for spec in specs if self.chosen[spec.name] == JOURNAL]
@@ -101,8 +103,8 @@ class Intake:
     def problem(self, jail: str) -> str:
         """Return why a jail's logs cannot be read, or some of them; or ""."""
         source = self.sources.get(self.chosen[jail])
-        if source is None:
-            return ""
+        if jail in self._idle or source is None:
+            return "no logpath: there is nothing to read"
         found = source.problems()
         names = (jail, jail + _TAIL, LOG, *self.logs(jail))
         return "; ".join(

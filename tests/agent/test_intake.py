@@ -123,6 +123,16 @@ def test_a_journal_that_cannot_be_read_is_its_jails_problem(intake, log):
     assert "" == reading.problem("vnc")
 
 
+def test_a_jail_without_logs(intake, log):
+    """Who is to read nothing says so, whether or not another jail reads something."""
+    alone, beside = intake(jail("empty")), intake(jail("empty"), jail("sshd", log))
+    list(beside.take(FILE))
+
+    assert "no logpath: there is nothing to read" == alone.problem("empty")
+    assert "no logpath: there is nothing to read" == beside.problem("empty")
+    assert "" == beside.problem("sshd")
+
+
 def test_no_jail_reads_nothing(intake):
     """Without a jail there is no source."""
     assert {} == intake().sources

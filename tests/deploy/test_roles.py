@@ -29,12 +29,12 @@ def test_shipped_roles():
     """The roles that come with stockade read without a fault, in their order."""
     shipped = roles.load(Path("/nonexistent"))
 
-    assert {"base", "sshd", "tightvnc"} == set(shipped.named)
+    assert {"base", "dropbear", "sshd", "tightvnc"} == set(shipped.named)
     ordered = shipped.ordered(["tightvnc", "sshd"], Place("x", 1))
     assert ["base", "tightvnc", "sshd"] == [role.name for role in ordered]
 
 
-@pytest.mark.parametrize("name", ["base", "sshd", "tightvnc"])
+@pytest.mark.parametrize("name", ["base", "dropbear", "sshd", "tightvnc"])
 def test_every_shipped_variable_has_its_kind(name):
     """Each variable of a shipped role is read by a named kind, or is as plain as its default."""
     role = roles.load(Path("/nonexistent")).named[name]

@@ -19,6 +19,7 @@ class Fault(Exception):
         needle: the text at fault on that line, which gives the column; or "".
         section: the section it stands in, or None.
         remedy: what to do about it, or "".
+        harmless: it takes no option away, so that by itself it keeps no jail from running.
     """
 
     def __init__(
@@ -30,10 +31,12 @@ class Fault(Exception):
         needle: str = "",
         section: Optional[str] = None,
         remedy: str = "",
+        harmless: bool = False,
     ) -> None:
         super().__init__(message)
         self.message, self.path, self.line = message, path, line
         self.needle, self.section, self.remedy = needle, section, remedy
+        self.harmless = harmless
 
     def at(self, path: str, line: int) -> Fault:
         """Return the same fault at another place."""
@@ -44,10 +47,13 @@ class Fault(Exception):
             needle=self.needle,
             section=self.section,
             remedy=self.remedy,
+            harmless=self.harmless,
         )
 
     def error(self, jail: Optional[str] = None) -> ConfigError:
         """Return it as the error that an operator sees, blamed on ``jail``."""
+        if jail is None and self.harmless:
+            jail = ""
         return ConfigError(
             self.message,
             path=self.path,

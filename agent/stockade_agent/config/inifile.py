@@ -9,7 +9,9 @@ option or section may stand only once in a file.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from typing import NamedTuple, Optional
 
 from stockade_agent.config.faults import Fault
@@ -69,14 +71,24 @@ class IniFile:
 
 def read_file(path: str) -> IniFile:
     """Return the parsed file; one that cannot be read has that as its only fault."""
+    ini = IniFile(path)
     try:
+        # A FIFO would make the reader wait for its writer.
+        if not _is_text(os.stat(path)):
+            ini.faults.append(Fault("no file that could hold options", path=path, harmless=True))
+            return ini
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read()
+            return parse(file.read(), path)
+    except FileNotFoundError:
+        ini.faults.append(Fault("leads to no file", path=path, harmless=True))
     except OSError as error:
-        ini = IniFile(path)
         ini.faults.append(Fault(f"cannot be read: {error.strerror}", path=path))
-        return ini
-    return parse(text, path)
+    return ini
+
+
+def _is_text(status: os.stat_result) -> bool:
+    """Return whether a file may hold options; ``/dev/null`` in its place is one that has none."""
+    return stat.S_ISREG(status.st_mode) or status.st_rdev == os.makedev(1, 3)
 
 
 def parse(text: str, path: str) -> IniFile:
@@ -118,6 +130,9 @@ class _Parser:
                 value = line[: comment.start()].strip()
         if _UNDECODABLE.search(value):
             self.fault("not UTF-8", number, remedy="save the file as UTF-8")
+        if "\0" in value:
+            # No path and no command can hold one.
+            self.fault("a NUL byte", number, remedy="remove it")
         indent = len(line) - len(line.lstrip())
         if self.name is not None and indent > self.indent:
             self.texts.append(value)

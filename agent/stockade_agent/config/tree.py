@@ -98,7 +98,7 @@ class Library:
         base = os.path.join(self.base, name)
         files = [f"{base}.conf", *_siblings(base, ".conf")]
         files += [f"{base}.local", *_siblings(base, ".local")]
-        if not any(os.path.exists(path) for path in files):
+        if not any(os.path.lexists(path) for path in files):
             return None
         tree = Tree(name)
         for path in self._with_includes(files, ()):
@@ -190,10 +190,10 @@ def _siblings(base: str, suffix: str) -> list[str]:
 
 
 def _with_local(files: list[str]) -> list[str]:
-    """Return the files that are there, each with its ``.local`` behind it."""
+    """Return what is there, links that lead nowhere too, each with its ``.local`` behind it."""
     order: list[str] = []
     for path in files:
         local = os.path.splitext(path)[0] + ".local"
-        order += [path] if os.path.exists(path) else []
+        order += [path] if os.path.lexists(path) else []
         order += [local] if local not in files and os.path.isfile(local) else []
     return order

@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Log files, each read once, followed through rotation, truncation and late appearance.
 
-A ``_Log`` is a path and what stands behind it over time; an ``OpenLog`` is one inode. When
+A ``Log`` is a path and what stands behind it over time; an ``OpenLog`` is one inode. When
 another inode takes a path over, the old one is read to its end first, and stays open for a
 writer that has not noticed yet, until it is deleted or the path changes hands again.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
+from errno import EACCES, EINVAL, ELOOP, ENOENT, ENOTDIR, ENXIO, EPERM
 from typing import Callable, Optional
 
 from stockade_agent.model import Block
 from stockade_agent.sources import Watch, inotify
+from stockade_agent.sources.allotment import allotted, most, statuses
 from stockade_agent.sources.inotify import Inotify
-from stockade_agent.sources.openlog import Key, OpenLog, Position, former
+from stockade_agent.sources.openlog import Key, Log, OpenLog, Position, former
 from stockade_agent.sources.survey import Survey, covers, is_glob
 
 
@@ -23,25 +24,11 @@ POLL = 1.0
 """Seconds between looks where the kernel cannot tell of changes."""
 RETRY = 10.0
 """Seconds until a log is tried again whose trouble no event will end, such as an I/O error."""
+PATIENCE = 1000
+"""Rounds of events after which it is tried although there was no moment of rest."""
 
-_TOLD = (FileNotFoundError, NotADirectoryError, PermissionError)
-
-
-class _Log:
-    """A path that some watch covers, and the files behind it."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.names: tuple[str, ...] = ()
-        self.literal = False
-        self.file: Optional[OpenLog] = None
-        self.olds: list[OpenLog] = []
-        self.after: Optional[_Log] = None
-        """Where its former file went on; that one's lines come first."""
-        self.begun = False
-
-    def files(self) -> list[OpenLog]:
-        return [*self.olds, self.file] if self.file else list(self.olds)
+_TOLD = {ENOENT, ENOTDIR, EACCES, EPERM, ELOOP, EINVAL, ENXIO}
+"""Troubles that end with an event; the last two are those of what is no regular file."""
 
 
 class LogFiles:
@@ -52,6 +39,7 @@ class LogFiles:
         positions: log -> ``Block.position`` of the last block dealt with.
         kernel: makes the inotify instance; where it raises OSError, files are looked at every
             second instead.
+        limit: how many files may be open; by default what the process may hold.
     """
 
     def __init__(
@@ -59,22 +47,29 @@ class LogFiles:
         watches: Sequence[Watch],
         positions: Mapping[str, str],
         kernel: Callable[[], Inotify] = Inotify,
+        limit: int = 0,
     ) -> None:
         self._watches = tuple(watches)
+        self._limit = limit or most()
         self._saved = {
             log: position
             for log, text in positions.items()
             if (position := Position.parse(text)) is not None
         }
-        self._logs: dict[str, _Log] = {}
-        self._dirty: dict[str, _Log] = {}
+        self._logs: dict[str, Log] = {}
+        self._dirty: dict[str, Log] = {}
         self._problems: dict[str, str] = {}
         self._read_problems: dict[str, str] = {}
         self._directories: dict[int, set[str]] = {}
         self._files: dict[int, OpenLog] = {}
-        self._owners: dict[OpenLog, _Log] = {}
+        self._owners: dict[OpenLog, Log] = {}
+        self._holders: dict[Key, Log] = {}
+        self._wanted: dict[str, set[str]] = {}
+        self._refused: Mapping[str, int] = {}
         self._needed: dict[int, set[str]] = {}
         self._heads: set[str] = set()
+        self._gone: set[str] = set()
+        self._put_off = 0
         self._stale = self._first = True
         self._kernel: Optional[Inotify] = None
         self._unwatched = self._deaf = ""
@@ -99,8 +94,10 @@ class LogFiles:
 
     def read(self) -> Iterator[Block]:
         """Yield what has come, a block of each log in turn."""
-        self._take_events()
-        if self._deaf or self._unwatched or self._read_problems:
+        busy = self._take_events() or bool(self._dirty)
+        # What one log does is no reason to look at all others again, but may not prevent it.
+        self._put_off = self._put_off + 1 if busy else PATIENCE
+        if self._deaf or self._unwatched or (self._read_problems and self._put_off >= PATIENCE):
             self._stale = True
         if self._stale:
             self._survey()
@@ -120,12 +117,11 @@ class LogFiles:
 
     def logs(self) -> Mapping[str, Sequence[str]]:
         """Return watch name -> paths that it covers and that are open."""
-        return {
-            watch.name: sorted(
-                log.path for log in self._logs.values() if log.file and watch.name in log.names
-            )
-            for watch in self._watches
-        }
+        found: dict[str, list[str]] = {watch.name: [] for watch in self._watches}
+        for path, log in sorted(self._logs.items()):
+            for name in log.names if log.file and path not in self._gone else ():
+                found[name].append(path)
+        return found
 
     def problems(self) -> Mapping[str, str]:
         """Return path or watch name -> why it cannot be read."""
@@ -135,10 +131,17 @@ class LogFiles:
                 found.setdefault(log.path, f"{log.file.overlong} lines over 1 MB were skipped")
         if self._deaf or self._unwatched:
             found["inotify"] = self._deaf or self._unwatched
-        covered = self.logs()
+        logs = (log for log in self._logs.values() if log.file and log.path not in self._gone)
+        served = {name for log in logs for name in log.names}
         for watch in () if self._first else self._watches:
-            if not covered[watch.name]:
-                found.setdefault(watch.name, f"no file yet: {' '.join(watch.pattern)}")
+            shut = sorted(self._wanted[watch.name] & found.keys() - self._logs.keys())
+            wrong = [f"{path}: {found[path]}" for path in shut]
+            if not wrong and watch.name not in served:
+                wrong = [f"no file yet: {' '.join(watch.pattern)}"]
+            if watch.name in self._refused:
+                wrong.append(f"{self._refused[watch.name]} files more than may be open")
+            if wrong:
+                found[watch.name] = "; ".join(wrong)
         return found
 
     def close(self) -> None:
@@ -154,10 +157,11 @@ class LogFiles:
 
     # ---- what the kernel tells
 
-    def _take_events(self) -> None:
-        if self._kernel is None:
-            return
-        for descriptor, mask, name in self._kernel.events():
+    def _take_events(self) -> bool:
+        """Note what has changed; return whether anything was told."""
+        told = False
+        for descriptor, mask, name in self._kernel.events() if self._kernel else ():
+            told = True
             if mask & inotify.OVERFLOW:
                 self._stale = True
                 self._dirty.update(self._logs)
@@ -168,6 +172,7 @@ class LogFiles:
                 not name or any(covers(part, name) for part in self._directories[descriptor])
             ):
                 self._stale = True
+        return told
 
     def _attend(self, directory: str, name: str) -> Optional[OSError]:
         if self._kernel is None:
@@ -175,7 +180,7 @@ class LogFiles:
         try:
             descriptor = self._kernel.watch(directory, inotify.DIRECTORY)
         except OSError as error:
-            if not isinstance(error, _TOLD):
+            if error.errno not in _TOLD:
                 self._unwatched = f"inotify: {error.strerror}, looking every {POLL:g} s instead"
                 return None
             return error
@@ -198,36 +203,35 @@ class LogFiles:
     # ---- which files there are
 
     def _survey(self) -> None:
-        self._stale, self._unwatched = False, ""
+        self._stale, self._unwatched, self._put_off = False, "", 0
         self._read_problems.clear()
-        self._needed = {}
-        survey = Survey(self._attend)
+        self._needed, self._problems = {}, {}
+        self._wanted = {watch.name: set() for watch in self._watches}
         names: dict[str, set[str]] = {}
         literals = set()
         for watch in self._watches:
             for pattern in watch.pattern:
+                survey = Survey(self._attend)
                 paths = survey.find(pattern)
+                self._problems.update(survey.problems)
+                self._wanted[watch.name].update(paths, survey.problems)
                 for path in paths:
                     names.setdefault(path, set()).add(watch.name)
                 if not is_glob(pattern):
                     literals.update(paths)
                 if not watch.tail:
                     self._heads.update(paths)
-        self._problems = survey.problems
         if self._kernel:
             for descriptor in self._directories.keys() - self._needed.keys():
                 self._kernel.unwatch(descriptor)
         self._directories = self._needed
 
         inodes: dict[Key, list[str]] = {}
-        for path in sorted(names):
-            try:
-                status = os.stat(path)
-            except OSError as error:
-                if not isinstance(error, FileNotFoundError):
-                    self._problems[path] = error.strerror or str(error)
-                continue
-            inodes.setdefault((status.st_dev, status.st_ino), []).append(path)
+        found = statuses(names, self._problems)
+        allowed, self._refused = allotted(names, found, self._logs, self._limit)
+        for path in allowed:
+            inodes.setdefault((found[path].st_dev, found[path].st_ino), []).append(path)
+        self._holders = {file.key: log for log in self._logs.values() for file in log.files()}
         kept = set()
         for key, paths in inodes.items():
             log = self._assign(key, paths, inodes)
@@ -235,16 +239,18 @@ class LogFiles:
                 log.names = tuple(sorted(set().union(*(names[path] for path in paths))))
                 log.literal = not literals.isdisjoint(paths)
                 kept.add(log.path)
-        for path in list(self._logs.keys() - kept):
+        self._gone = self._logs.keys() - kept
+        for path in self._gone:
             self._vanished(self._logs[path])
         owners = {file: log for log in self._logs.values() for file in log.files()}
         for file in owners.keys() - self._owners.keys():
             self._listen(file)
         self._owners, self._first = owners, False
 
-    def _assign(self, key: Key, paths: list[str], inodes: Mapping[Key, object]) -> Optional[_Log]:
+    def _assign(self, key: Key, paths: list[str], inodes: Mapping[Key, object]) -> Optional[Log]:
         """Return the one log that reads an inode, opened where it has to go on."""
-        holder, file = self._holder(key)
+        holder = self._holders.get(key)
+        file = next((f for f in holder.files() if f.key == key), None) if holder else None
         if holder is not None and holder.file is file and holder.path in paths:
             return holder
         path = paths[0]
@@ -266,7 +272,7 @@ class LogFiles:
                 file.close()
                 self._trouble_at(path, error)
                 return None
-        log = self._logs.setdefault(path, _Log(path))
+        log = self._logs.setdefault(path, Log(path))
         if holder is not None and holder is not log:
             if holder.file is file:
                 holder.file = None
@@ -285,13 +291,6 @@ class LogFiles:
         log.file, log.begun = file, False
         self._dirty[path] = log
         return log
-
-    def _holder(self, key: Key) -> tuple[Optional[_Log], Optional[OpenLog]]:
-        for log in self._logs.values():
-            for file in log.files():
-                if file.key == key:
-                    return log, file
-        return None, None
 
     def _place(self, file: OpenLog, inodes: Mapping[Key, object]) -> Optional[OpenLog]:
         """Seek a newly seen file to where it must be read from; return what comes before it."""
@@ -314,7 +313,7 @@ class LogFiles:
             file.seek(file.size())
         return None
 
-    def _vanished(self, log: _Log) -> None:
+    def _vanished(self, log: Log) -> None:
         """A path leads nowhere: its writer may still have the file, and a rotation be half done."""
         if log.file is not None and not log.literal and not log.file.linked():
             log.olds.append(log.file)
@@ -327,7 +326,7 @@ class LogFiles:
 
     # ---- reading
 
-    def _next(self, log: _Log) -> Optional[Block]:
+    def _next(self, log: Log) -> Optional[Block]:
         if log.after is not None:
             after, log.after = log.after, None
             block = self._next(after)
@@ -366,7 +365,7 @@ class LogFiles:
         log.begun = True
         return self._block(log, file, data)
 
-    def _block(self, log: _Log, file: OpenLog, data: bytes) -> Block:
+    def _block(self, log: Log, file: OpenLog, data: bytes) -> Block:
         # Until the new file has been begun, the path's position is that of the old one.
         name = file.name() if file is not log.file and log.begun else log.path
         return Block(log.names, name, data, str(file.position))
@@ -377,9 +376,10 @@ class LogFiles:
             if self._kernel:
                 self._kernel.unwatch(descriptor)
         self._owners.pop(file, None)
+        self._holders.pop(file.key, None)
         file.close()
 
-    def _trouble(self, log: _Log, error: OSError) -> None:
+    def _trouble(self, log: Log, error: OSError) -> None:
         """Forget a log that cannot be read; its position is kept for the next try."""
         if log.file is not None:
             self._saved[log.path] = log.file.position
@@ -390,5 +390,5 @@ class LogFiles:
         self._trouble_at(log.path, error)
 
     def _trouble_at(self, path: str, error: OSError) -> None:
-        problems = self._problems if isinstance(error, _TOLD) else self._read_problems
+        problems = self._problems if error.errno in _TOLD else self._read_problems
         problems[path] = error.strerror or str(error)

@@ -158,6 +158,32 @@ class OpenLog:
         return zlib.crc32(tail, zlib.crc32(head))
 
 
+class Log:
+    """A path that some watch covers, and the files behind it.
+
+    Attributes:
+        names: the watches.
+        literal: one of them names it as it is, not by a glob.
+        file: what is there now.
+        olds: what was there before and may still be written to.
+        after: where its former file went on; that one's lines come first.
+        begun: something of ``file`` was read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.names: tuple[str, ...] = ()
+        self.literal = False
+        self.file: Optional[OpenLog] = None
+        self.olds: list[OpenLog] = []
+        self.after: Optional[Log] = None
+        self.begun = False
+
+    def files(self) -> list[OpenLog]:
+        """Return all that are open, oldest first."""
+        return [*self.olds, self.file] if self.file else list(self.olds)
+
+
 def former(path: str, last: Position, taken: Container[Key]) -> Optional[OpenLog]:
     """Return the rotated file, or its copy, that was at ``path`` when it was read up to ``last``.
 

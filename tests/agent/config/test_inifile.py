@@ -2,6 +2,7 @@
 """Is a file read in fail2ban's dialect, and does every value know its line?"""
 
 import configparser
+import os
 import random
 from textwrap import dedent
 
@@ -109,11 +110,38 @@ def test_undecodable_bytes(tmp_path):
     assert "café" == ini.sections["s"]["b"].text
 
 
-def test_unreadable_file(tmp_path):
-    """A file that cannot be opened has that as its fault."""
+def test_absent_file(tmp_path):
+    """A file that is not there, or behind a link that leads nowhere, has that as its fault."""
     ini = read_file(str(tmp_path / "absent.conf"))
 
-    assert ["cannot be read: No such file or directory"] == [f.message for f in ini.faults]
+    assert ["leads to no file"] == [f.message for f in ini.faults]
+
+
+@pytest.mark.parametrize(
+    "kind, said",
+    [
+        pytest.param("mkdir", ["no file that could hold options"], id="directory"),
+        pytest.param("mkfifo", ["no file that could hold options"], id="fifo"),
+        pytest.param("null", [], id="dev-null"),
+        pytest.param("link", ["leads to no file"], id="dangling-link"),
+    ],
+)
+def test_what_is_no_file(tmp_path, kind, said):
+    """Only files are read; what else has their name is told, and harms no jail."""
+    path = tmp_path / "x.conf"
+    if kind in ("null", "link"):
+        path.symlink_to("/dev/null" if kind == "null" else "nowhere")
+    else:
+        getattr(os, kind)(path)
+    faults = read_file(str(path)).faults
+
+    assert said == [fault.message for fault in faults]
+    assert all("" == fault.error().jail for fault in faults)
+
+
+def test_nul_bytes():
+    """No option can have a NUL byte, which no path and no command can hold."""
+    assert [(2, "a NUL byte")] == faults("[s]\na = x\0y\n# \0\nb = 1")
 
 
 def test_byte_order_mark():

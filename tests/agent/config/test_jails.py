@@ -104,13 +104,13 @@ def test_base_jails_are_off(base):
 def test_base_jails_can_run(base):
     """Each jail of the base role runs as soon as it is enabled and its filter is there."""
     regex = "[Definition]\nfailregex = x <HOST>\n"
-    names = ("sshd", "tightvnc", "recidive")
+    names = ("sshd", "dropbear", "tightvnc", "recidive")
     files = {f"filter.d/{name}.conf": regex for name in names}
     files["jail.local"] = "".join(f"[{name}]\nenabled = true\n" for name in names)
 
-    sshd, tightvnc, recidive = read(base(files)).jails
+    sshd, dropbear, tightvnc, recidive = read(base(files)).jails
 
-    assert ((22, 22),) == sshd.shield.ports
+    assert ((22, 22),) == sshd.shield.ports == dropbear.shield.ports
     assert ((5800, 5999),) == tightvnc.shield.ports
     assert ((), 604800, 86400) == (recidive.shield.ports, recidive.bantime, recidive.findtime)
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from stockade_agent.sources import Watch
+from stockade_agent.sources import Watch, logfile
 from stockade_agent.sources.logfile import LogFiles
-from stockade_agent.sources.openlog import BLOCK, Position
+from stockade_agent.sources.openlog import BLOCK, OpenLog, Position
+from stockade_agent.sources.survey import Survey
 
 
 DEADLINE = 10.0
@@ -452,6 +453,49 @@ def test_what_is_no_file_is_a_problem(reader, tmp_path, kind):
     source.wait()
 
     assert "not a regular file" == source.source.problems()[str(path)]
+
+
+def test_what_is_no_file_costs_nothing(tmp_path):
+    """What an event will end is not tried again and again."""
+    os.mkfifo(tmp_path / "auth.log")
+    source = Reader([Watch("x", (str(tmp_path / "auth.log"),))])
+    source.take()
+    due = source.source.due()
+    source.source.close()
+
+    assert due is None
+
+
+def test_the_trouble_of_one_log_makes_no_work_of_all_others(tmp_path, monkeypatch):
+    """A log that gives I/O errors is tried again when there is rest, and not at each event."""
+    surveys = []
+
+    def opened(path):
+        if path.endswith("bad.log"):
+            raise OSError(5, "Input/output error")
+        return OpenLog(path)
+
+    def look(attend):
+        surveys.append(attend)
+        return Survey(attend)
+
+    monkeypatch.setattr(logfile, "OpenLog", opened)
+    monkeypatch.setattr(logfile, "Survey", look)
+    (tmp_path / "bad.log").touch()
+    append(tmp_path / "good.log", 0, 1)
+    source = Reader([Watch("x", (f"{tmp_path}/*.log",))])
+    source.take()
+    for number in range(1, 5):
+        append(tmp_path / "good.log", number, number + 1)
+        source.take()
+    busy = len(surveys)
+    source.take()
+    problems = source.source.problems()
+    source.source.close()
+
+    assert numbered(0, 5) == source.lines
+    assert (1, 2) == (busy, len(surveys))
+    assert "Input/output error" == problems[f"{tmp_path}/bad.log"]
 
 
 @pytest.fixture
