@@ -51,13 +51,15 @@ AGENT |= {
     "records": BASE | {"ledger", "log"},
     "inspection": BASE | {"filter", "firewall", "jail", "resolver"},
     "enforcement": BASE | {"firewall", "log", "records"},
+    "healing": BASE | {"enforcement", "firewall", "log"},
     "intake": BASE | {"sources"},
     "guard": BASE | {"filter", "ignore", "jail", "log", "protected", "resolver"},
     "guards": BASE | {"guard", "inspection", "log"},
     "actions": BASE
     | {"config", "control.protocol", "firewall", "guard", "log", "records", "resolver"},
     "status": BASE
-    | {"control.protocol", "enforcement", "guard", "guards", "intake", "plain", "protected"},
+    | {"control.protocol", "enforcement", "guard", "guards", "healing", "intake"}
+    | {"plain", "protected"},
 }
 AGENT["pipe"] = set(AGENT)
 AGENT["daemon"] = set(AGENT)
@@ -106,7 +108,7 @@ GATES = {
 EFFECTS = {
     "subprocess": {"firewall", "sources"},
     "sqlite3": {"ledger"},
-    "socket": {"control.server", "control.client", "notify", "resolver"},
+    "socket": {"control.server", "control.client", "notify", "resolver", "firewall"},
     "time": {"daemon", "cli"},
     "argparse": {"cli"},
 }

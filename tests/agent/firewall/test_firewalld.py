@@ -26,6 +26,19 @@ ALIVE = {
 PROBED = 'rule family="ipv4" source address="192.0.2.1" reject'
 
 
+KERNEL = [
+    ("nft", "-j", "list", "table", "inet", "firewalld"),
+    ("ipset", "save"),
+]
+
+
+@pytest.fixture(autouse=True)
+def blind(tool):
+    """Neither nft nor ipset is installed: firewalld's word is all there is."""
+    for command in KERNEL:
+        tool.refuse(command, f"{command[0]} is not installed", code=None)
+
+
 @pytest.fixture
 def answer(tool):
     """Return a function that sets what firewall-cmd answers, words joined by a space."""
@@ -54,7 +67,7 @@ def firewall(tool, alive, now):
 
 
 def asked(tool):
-    return [said(argv) for argv, _ in tool.calls]
+    return [said(argv) for argv, _ in tool.calls if argv not in KERNEL]
 
 
 def said(argv):
@@ -119,7 +132,7 @@ def test_start_where_all_is_as_it_should_be(tool, alive, answer, ban, now):
     Firewalld(tool).start([SSHD], [ban("192.0.2.1")], now)
 
     assert [] == writes(tool)
-    assert 10 == len(tool.calls)
+    assert 10 == len(asked(tool))
 
 
 def test_start_without_a_jail_that_was(tool, alive, now):
