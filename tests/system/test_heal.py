@@ -3,6 +3,7 @@
 
 import json
 import re
+import subprocess
 import time
 
 import pytest
@@ -156,3 +157,47 @@ def test_firewalld_stops(guarded):
     guarded.host.run(["stockade-agent", "unban", "sshd", "203.0.113.9"])
     guarded.wait_until_whole()
     assert 0 != guarded.host.run(RULES["nftables"], check=False).rc
+
+
+CLIENT = """
+import socket, sys
+connection = socket.create_connection((sys.argv[1], 22), 5)
+print(connection.recv(100).decode().strip(), flush=True)
+sys.stdin.readline()
+connection.settimeout(3)
+try:
+    connection.sendall(b"SSH-2.0-client\\r\\n")
+    print("answer" if connection.recv(100) else "end")
+except ConnectionError:
+    print("reset")
+except TimeoutError:
+    print("silence")
+"""
+CUT = {"firewalld": "reset", "nftables": "reset", "iptables": "silence"}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_an_established_connection_is_cut(guarded, lab, family):
+    """Whoever is banned while he is connected to sshd gets no further word from it."""
+    address = lab.address("attacker") if family == 4 else lab.address6("attacker")
+    other = lab.address("attacker2") if family == 4 else lab.address6("attacker2")
+    assert address != other
+    goal = guarded.host.address if family == 4 else guarded.host.address6
+    clients = [
+        lab.popen(
+            place,
+            ["python3", "-c", CLIENT, goal],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for place in ("attacker", "attacker2")
+    ]
+    assert all(client.stdout.readline().startswith("SSH-2.0-") for client in clients)
+    guarded.host.run(["stockade-agent", "ban", "sshd", address])
+    try:
+        answers = [client.communicate("\n", timeout=DEADLINE)[0].strip() for client in clients]
+    finally:
+        guarded.host.run(["stockade-agent", "unban", "sshd", address])
+
+    assert [CUT[guarded.backend], "answer"] == answers

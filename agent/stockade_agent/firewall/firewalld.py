@@ -9,8 +9,8 @@
 Everything stands in the permanent configuration as well as in the running one, so that bans
 survive ``firewall-cmd --reload``, ``--complete-reload`` and a restart of firewalld.
 
-- firewalld accepts packets of established connections before it asks any policy: a ban
-  refuses new connections in every zone, and leaves those that exist alone.
+- firewalld accepts packets of established connections before it asks any policy. So what a banned
+  address has open is ended one by one, through ``connections``.
 - firewalld makes sets and policies only in its permanent configuration; a reload brings them
   to life. ``start`` reloads when a set that it needs is not alive yet, but only where the
   running configuration of everybody else equals the permanent one: else the reload would
@@ -38,12 +38,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Callable, Optional
 
 from stockade_agent.errors import FirewallError
-from stockade_agent.firewall import Change, ruleset
+from stockade_agent.firewall import Change, connections, ruleset
 from stockade_agent.firewall.batch import batch, expiries, family, warnings
 from stockade_agent.firewall.bridge import Bridge
 from stockade_agent.firewall.bus import change_entry
@@ -75,6 +75,8 @@ _POLICY_IS = (
 )
 _PERMANENT = "--permanent"
 _RUNTIME = ""
+
+Cut = Callable[[Mapping[str, Collection[Target]], Mapping[str, Shield]], int]
 
 Sets = dict[str, set[Target]]
 """Name of an ipset -> its entries."""
@@ -110,13 +112,16 @@ class Firewalld:
     Args:
         run: runs ``firewall-cmd``.
         notes: what ``start`` is to tell the operator besides its own warnings.
+        cut: ends connections of banned addresses, given per jail.
     """
 
     name = "firewalld"
 
-    def __init__(self, run: Optional[Run] = None, notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, run: Optional[Run] = None, notes: Sequence[str] = (), cut: Cut = connections.cut
+    ) -> None:
         self._run: Run = run or Runner(self.name)
-        self._notes = tuple(notes)
+        self._notes, self._cut = tuple(notes), cut
         self._shields: dict[str, Shield] = {}
         self._wanted: Sets = {}
         self._held: dict[tuple[str, str], set[Target]] = {}  # (scope, set) -> known entries
@@ -152,6 +157,7 @@ class Firewalld:
     def start(self, shields: Sequence[Shield], bans: Iterable[Ban], now: float) -> Sequence[str]:
         """Make both configurations hold these shields and bans; reload if sets must come alive."""
         del now  # entries have no timeouts
+        bans = list(bans)
         by_jail = {shield.jail: shield for shield in shields}
         wanted: Sets = {set_name(jail, version): set() for jail in by_jail for version in (4, 6)}
         for jail, expiring in expiries(bans).items():
@@ -185,7 +191,16 @@ class Firewalld:
         known = self._rules if by_jail == self._shields and self._rules else None
         self._shields, self._wanted = by_jail, wanted
         lost = self._settle(known) if wanted else ()
-        return (*self._notes, *lost, *warnings(list(by_jail.values()), PORTED))
+        uncut = self._end_connections(expiries(bans))
+        return (*self._notes, *lost, *uncut, *warnings(list(by_jail.values()), PORTED))
+
+    def _end_connections(self, bans: Mapping[str, Collection[Target]]) -> tuple[str, ...]:
+        """End what these have open; return that it cannot be done, as ``start`` finds out."""
+        try:
+            self._cut({jail: bans[jail] for jail in bans if jail in self._shields}, self._shields)
+        except OSError as error:
+            return (f"established connections of banned addresses go on: {error.strerror}",)
+        return ()
 
     def _settle(self, rules: Optional[Counter[str]]) -> tuple[str, ...]:
         """See that the kernel has what firewalld believes; return what an operator must do."""
@@ -277,6 +292,8 @@ class Firewalld:
         for scope in (_PERMANENT,) if self._bridge.holds else (_RUNTIME, _PERMANENT):
             for name, entries in wanted.items():
                 self._sync(scope, name, widest(entries))
+            if scope == _RUNTIME:
+                self._end_connections(orders.bans)
         self._wanted.update(wanted)
 
     def banned(self) -> Mapping[str, set[Target]]:

@@ -12,39 +12,21 @@ CAP_NET_ADMIN. An element that comes and one that expires are of no interest.
 
 from __future__ import annotations
 
-import os
-import socket
-import struct
 from collections import deque
-from collections.abc import Iterator
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, Optional
 
 from stockade_agent.errors import FirewallError
-from stockade_agent.firewall import Change
+from stockade_agent.firewall import Change, netlink
+from stockade_agent.firewall.netlink import Message
 
 
-_NETLINK_NETFILTER = 12
-_NFTABLES = 10  # the subsystem of its messages
 _GROUP = 7
-_ERROR = 2
-_READ = 1 << 18
-_HEAD = struct.Struct("=IHHII")  # length, type, flags, sequence number, origin
-_ATTRIBUTE = struct.Struct("=HH")  # length, type
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 _NEW_GENERATION, _GET_GENERATION = 15, 16
 _NAMED_BY = {0: 0, 2: 0, 3: 3, 5: 3, 6: 2, 8: 2, 9: 2, 11: 2, 14: 2}
 """Message -> the attribute with the name of a chain or set: tables, chains, rules, sets."""
 _REMOVALS = {2, 5, 8, 11, 14}
-
-
-class Message(NamedTuple):
-    """A message of the kernel: what it is, who caused it, its family and its attributes."""
-
-    kind: int
-    origin: int
-    family: int
-    attributes: dict[int, bytes]
 
 
 class Watch:
@@ -59,7 +41,10 @@ class Watch:
 
     def __init__(self, ours: deque[int]) -> None:
         self._ours = ours
-        self._socket = _netlink()
+        try:
+            self._socket = netlink.connect()
+        except OSError as error:
+            raise _refused(error) from error
         try:
             self._socket.bind((0, 1 << (_GROUP - 1)))
             self._generation = _generation()
@@ -77,13 +62,13 @@ class Watch:
         strangers: dict[int, str] = {}
         while True:
             try:
-                data = self._socket.recv(_READ)
+                data = self._socket.recv(netlink.READ)
             except BlockingIOError:
                 break
             except OSError:
                 complete = False  # ENOBUFS: the next call goes on after the gap
                 continue
-            for message in _messages(data):
+            for message in netlink.messages(data, netlink.NFTABLES):
                 if message.kind == _NEW_GENERATION:
                     self._generation, name = _origin(message)
                     if message.origin in strangers:
@@ -110,14 +95,6 @@ class Watch:
         return {0: ""} if (self._generation - before) % 2**32 > len(self._ours) else {}
 
 
-def _netlink() -> socket.socket:
-    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-    try:
-        return socket.socket(socket.AF_NETLINK, kind, _NETLINK_NETFILTER)
-    except OSError as error:
-        raise _refused(error) from error
-
-
 def _refused(error: OSError) -> FirewallError:
     return FirewallError(
         f"the kernel does not tell of changes: {error.strerror}",
@@ -128,51 +105,17 @@ def _refused(error: OSError) -> FirewallError:
 
 def _generation() -> int:
     """Return the number of the ruleset's generation; each transaction counts it up."""
-    request = _HEAD.pack(_HEAD.size + 4, _NFTABLES << 8 | _GET_GENERATION, 1, 0, 0) + bytes(4)
-    with _netlink() as asking:
-        asking.settimeout(1.0)
-        asking.send(request)
-        for message in _messages(asking.recv(_READ)):
-            if message.kind == _NEW_GENERATION:
-                return _origin(message)[0]
-    raise OSError(95, os.strerror(95))
-
-
-def _messages(data: bytes) -> Iterator[Message]:
-    at = 0
-    while at + _HEAD.size + 4 <= len(data):
-        length, kind, _, _, origin = _HEAD.unpack_from(data, at)
-        end = at + max(length, _HEAD.size + 4)
-        if kind >> 8 == _NFTABLES:
-            attributes = dict(_attributes(data, at + _HEAD.size + 4, min(end, len(data))))
-            yield Message(kind & 0xFF, origin, data[at + _HEAD.size], attributes)
-        elif kind == _ERROR:
-            number = -int.from_bytes(data[at + _HEAD.size :][:4], "little", signed=True)
-            raise OSError(number, os.strerror(number))
-        at = (end + 3) & ~3
-
-
-def _attributes(data: bytes, at: int, end: int) -> Iterator[tuple[int, bytes]]:
-    while at + _ATTRIBUTE.size <= end:
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < _ATTRIBUTE.size:
-            return
-        yield kind & 0x3FFF, data[at + _ATTRIBUTE.size : at + length]
-        at += (length + 3) & ~3
+    return next(_origin(m)[0] for m in netlink.ask(netlink.NFTABLES, _GET_GENERATION, 0, 0))
 
 
 def _origin(message: Message) -> tuple[int, str]:
     generation = int.from_bytes(message.attributes.get(1, b""), "big")
-    return generation, _text(message.attributes.get(3, b""))
+    return generation, netlink.text(message.attributes.get(3, b""))
 
 
 def _change(message: Message) -> Optional[Change]:
     if message.kind not in _NAMED_BY:
         return None
-    table = f"{_FAMILIES.get(message.family, '')} {_text(message.attributes.get(1, b''))}"
-    name = _text(message.attributes.get(_NAMED_BY[message.kind], b""))
-    return Change(table, name, message.kind in _REMOVALS)
-
-
-def _text(name: bytes) -> str:
-    return name.rstrip(b"\0").decode("utf-8", "replace")
+    table = netlink.text(message.attributes.get(1, b""))
+    name = netlink.text(message.attributes.get(_NAMED_BY[message.kind], b""))
+    return Change(f"{_FAMILIES.get(message.family, '')} {table}", name, message.kind in _REMOVALS)
