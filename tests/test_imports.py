@@ -54,6 +54,7 @@ AGENT |= {
     "records": BASE | {"ledger", "log"},
     "inspection": BASE | {"filter", "firewall", "jail", "resolver"},
     "enforcement": BASE | {"firewall", "log", "records"},
+    "healing": BASE | {"enforcement", "firewall", "log"},
     "intake": BASE | {"sources"},
     "ignorecommand": BASE | {"firewall"},
     "guard": BASE | {"ignorecommand", "filter", "ignore", "jail", "log", "protected", "resolver"},
@@ -62,7 +63,8 @@ AGENT |= {
     | {"config", "control.protocol", "firewall", "guard", "ignorecommand", "log", "records"}
     | {"resolver"},
     "status": BASE
-    | {"control.protocol", "enforcement", "guard", "guards", "intake", "plain", "protected"},
+    | {"control.protocol", "enforcement", "guard", "guards", "healing", "intake"}
+    | {"plain", "protected"},
 }
 AGENT["pipe"] = set(AGENT)
 AGENT["daemon"] = set(AGENT)
@@ -112,7 +114,7 @@ GATES = {
 EFFECTS = {
     "subprocess": {"firewall", "sources"},
     "sqlite3": {"ledger"},
-    "socket": {"control.server", "control.client", "notify", "resolver"},
+    "socket": {"control.server", "control.client", "notify", "resolver", "firewall"},
     "time": {"daemon", "cli"},
     "argparse": {"cli"},
 }

@@ -76,6 +76,7 @@ class Daemon:
                 self._pipe.start(time.time())
             self._loop.listen("control", (self._server.fileno(),), self._serve)
             self._loop.listen("names", (self._pipe.resolver.fileno,), self._names_resolved)
+            self._loop.listen("rules", self._pipe.healing.filenos(), self._rules_changed)
             self._follow()
             self._sign_of_life()
             self._purge()
@@ -108,6 +109,9 @@ class Daemon:
     def _names_resolved(self) -> None:
         self._pipe.names_resolved(time.time())
 
+    def _rules_changed(self) -> None:
+        self._pipe.healing.changed(time.time())
+
     # ---- timers
 
     def _schedule(self) -> None:
@@ -119,6 +123,8 @@ class Daemon:
         self._once("commit", COMMIT if records.behind else None, self._commit)
         self._once("heal", HEAL if records.problem else None, self._heal)
         self._once("firewall", self._pipe.enforcement.retry, self._retry)
+        self._once("mend", self._pipe.healing.wait, self._mend)
+        self._once("poll", self._pipe.healing.pace, self._mend)
         self._once("batch", self._pipe.enforcement.wait, self._carry_out)
         if self._pipe.actions is not None:
             self._loop.listen("actions", (self._pipe.actions.fileno,), self._acted)
@@ -144,7 +150,10 @@ class Daemon:
         self._pipe.acted(time.time())
 
     def _retry(self) -> None:
-        self._pipe.enforcement.start(time.time())
+        self._pipe.retry(time.time())
+
+    def _mend(self) -> None:
+        self._pipe.healing.look(time.time())
 
     def _purge(self) -> None:
         self._pipe.purge(time.time())

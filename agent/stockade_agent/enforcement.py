@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Callable, Optional
 
 from stockade_agent.errors import FirewallError
-from stockade_agent.firewall import Firewall
+from stockade_agent.firewall import Change, Firewall
 from stockade_agent.log import Log
 from stockade_agent.model import Ban, Shield
 from stockade_agent.records import Records
@@ -21,6 +21,9 @@ BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 GAP = 0.05
 """Seconds between two batches: a single ban goes out at once, a flood in few processes."""
+
+PATIENCE = 2
+"""Failures in a row after which another backend may be chosen: firewalld restarts in seconds."""
 
 Key = tuple[str, str]
 """A jail and an id."""
@@ -62,6 +65,7 @@ class Enforcement:
         self.warnings: tuple[str, ...] = ()
         self.retry: Optional[float] = None
         self.wait: Optional[float] = None
+        self._remade = ""
         self._carried_at: Optional[float] = None
         self._failures = 0
         self._shields: tuple[Shield, ...] = ()
@@ -98,6 +102,8 @@ class Enforcement:
             self._tidy(self.firewall)
         except FirewallError as error:
             self._failed(error)
+            if self._failures > PATIENCE:
+                self._replace()
             return False
         for warning in warnings:
             if warning not in self.warnings:
@@ -110,6 +116,13 @@ class Enforcement:
         self._records.enforced(bans)
         self._well(now)
         return True
+
+    def _replace(self) -> None:
+        """Let the next ``start`` use another backend, if this one is gone for good."""
+        try:
+            self.firewall = self._choose()
+        except FirewallError:
+            return  # the present one keeps what it has in force, and is tried again
 
     def _tidy(self, firewall: Firewall) -> None:
         """Remove what another backend holds, now that the present one holds all bans."""
@@ -161,10 +174,36 @@ class Enforcement:
         except FirewallError as error:
             # Somebody may have flushed our rules: then all must be made anew, at once.
             if not self.problem and self.start(now):
+                self._remade = str(error)
                 self._log.warning(f"firewall: made anew after: {error}")
             else:
                 self._failed(error, again=not self.problem)
                 self._one_by_one(self.firewall, bans, unbans, now)
+
+    def concerns(self, change: Change) -> bool:
+        """Return whether what somebody changed in nftables may be ours."""
+        return self.firewall is not None and self.firewall.concerns(change)
+
+    def mend(self, now: float) -> str:
+        """Look in the kernel and put back what is missing; return what that was, or "".
+
+        Where it fails, that is a ``problem`` as any other, and tried again.
+        """
+        self.carry_out(now, at_once=True)
+        remade, self._remade = self._remade, ""
+        if self.firewall is None or self.problem:
+            return remade
+        bans = [ban for ban in self._in_force() if self.is_enforced(ban)]
+        try:
+            return self.firewall.mend(bans, now) or remade
+        except FirewallError as error:
+            self.start(now)
+            return str(error)
+
+    @property
+    def holds(self) -> bool:
+        """The firewall has taken a ban that is still in force."""
+        return bool(self._enforced)
 
     def is_enforced(self, ban: Ban) -> bool:
         """Return whether the firewall took a ban."""

@@ -21,6 +21,7 @@ from stockade_agent.firewall import Firewall, selection
 from stockade_agent.firewall.memory import Memory
 from stockade_agent.guard import Guard
 from stockade_agent.guards import Guards
+from stockade_agent.healing import Healing
 from stockade_agent.intake import Intake
 from stockade_agent.log import Log
 from stockade_agent.model import AgentSpec, Ban, Config, JailSpec, target
@@ -52,6 +53,7 @@ class Pipe:
         guards: the jails at work.
         actions: the commands that are run for them, or None where no jail has any.
         intake: what is read for them.
+        healing: puts back what somebody takes out of the kernel.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Pipe:
         self.enforcement = Enforcement(
             partial(self._choose, read.agent), self._sweep, self._in_force, self.records, log
         )
+        self.healing = Healing(self.enforcement, log)
         self.intake = self._open_intake(now)
 
     def start(self, now: float) -> None:
@@ -83,6 +86,8 @@ class Pipe:
         for fault in self.guards.faults:
             self._log.error(f"configuration: {fault}")
         self.guards.restore(self.records.bans(), now, self._log)
+        if self._forced != Memory.name:
+            self.healing.listen()
         self.enforcement.start(now, self.guards.shields())
         self.records.commit(now)
         actions = self._engaged(self.guards)
@@ -97,6 +102,7 @@ class Pipe:
             self.actions.close(now)
         self.records.close(now)
         self.resolver.close()
+        self.healing.close()
 
     # ---- what happens
 
@@ -139,6 +145,11 @@ class Pipe:
             if guard.spec.ignorecommand is not None:
                 self._order(guard, partial(guard.decided, now))
         self.carry_out(now)
+
+    def retry(self, now: float) -> None:
+        """Try a firewall that failed anew."""
+        self.enforcement.start(now)
+        self.healing.settle(now)
 
     def unban_due(self, now: float) -> None:
         """Lift the bans that have ended."""
@@ -272,7 +283,9 @@ class Pipe:
             now=now,
             rss_bytes=status.rss_bytes(),
             lines=self._lines,
-            firewall=status.of_firewall(self.enforcement, self._forced or self.spec.firewall),
+            firewall=status.of_firewall(
+                self.enforcement, self.healing, self._forced or self.spec.firewall, now
+            ),
             jails=(*running, *failed),
             faults=tuple(faults),
             never_banned=status.never_banned(self._protected, guards),

@@ -13,6 +13,7 @@ from stockade_agent.enforcement import Enforcement
 from stockade_agent.errors import ConfigError
 from stockade_agent.guard import Guard
 from stockade_agent.guards import Guards
+from stockade_agent.healing import Healing
 from stockade_agent.intake import FILE, Intake
 from stockade_agent.model import Ban, Shield
 from stockade_agent.plain import plain
@@ -73,14 +74,20 @@ def of_failed(fault: ConfigError) -> JailStatus:
     )
 
 
-def of_firewall(enforcement: Enforcement, wanted: str) -> FirewallStatus:
+def of_firewall(
+    enforcement: Enforcement, healing: Healing, wanted: str, now: float
+) -> FirewallStatus:
     """Return how the backend is."""
+    war = healing.warning(now)
     return FirewallStatus(
         backend=enforcement.firewall.name if enforcement.firewall else "",
         wanted=wanted,
         proved_at=enforcement.proved_at,
         problem=enforcement.problem,
-        warnings=enforcement.warnings,
+        warnings=(*enforcement.warnings, war) if war else enforcement.warnings,
+        healed=healing.count,
+        healed_at=healing.at,
+        healed_after=healing.by,
     )
 
 

@@ -68,6 +68,11 @@ def _firewall(firewall: FirewallStatus, now: float) -> Iterator[str]:
         if firewall.proved_at is not None:
             text += f", worked {duration(now - firewall.proved_at)} ago"
         yield from _wrapped("", text)
+    if firewall.healed_at is not None:
+        times = "once" if firewall.healed == 1 else f"{_count(firewall.healed)} times"
+        taker = f", by {firewall.healed_after}" if firewall.healed_after else ""
+        ago = duration(now - firewall.healed_at)
+        yield from _wrapped("firewall: ", f"put back {times} after being taken{taker}, {ago} ago")
     if firewall.problem:
         yield from _wrapped("firewall: ", f"PROBLEM: {firewall.problem}")
     for warning in firewall.warnings:

@@ -262,3 +262,46 @@ def test_objects_of_other_names():
 
     assert "stop" == former.calls[-1].method
     assert {target("192.0.2.7")} == later.banned()["sshd"]
+
+
+def test_what_somebody_took_is_put_back(scene):
+    """Bans that the kernel lost are made again, and only these; what is to come waits no longer."""
+    scene.ban(ban("192.0.2.7"), ban("192.0.2.8"))
+    assert "" == scene.enforcement.mend(NOW)
+    scene.firewall.lose()
+    late = ban("192.0.2.9")
+    scene.in_force.append(late)
+    scene.enforcement.order(late)
+
+    assert "2 bans" == scene.enforcement.mend(NOW)
+    assert {"192.0.2.7", "192.0.2.8", "192.0.2.9"} == scene.held()["sshd"]
+    assert "" == scene.enforcement.mend(NOW)
+
+
+def test_what_only_a_start_can_mend(scene):
+    """Where a backend cannot put bans back one by one, all is made anew; a failure is a problem."""
+    scene.ban(ban("192.0.2.7"))
+    scene.firewall.lose()
+    scene.firewall.fail()
+    assert "told to fail" in scene.enforcement.mend(NOW)
+    assert {"192.0.2.7"} == scene.held()["sshd"]
+
+    scene.firewall.lose()
+    scene.firewall.fail(2)
+    scene.enforcement.mend(NOW)
+    assert "told to fail" in scene.enforcement.problem
+    assert scene.enforcement.retry is not None
+
+
+def test_a_backend_that_is_gone(scene):
+    """One that keeps failing is replaced by another that works, if there is one."""
+    gone, scene.firewall = scene.firewall, Memory()
+    gone.fail(10)
+    scene.refusals = 1
+    tries = 0
+    while not scene.enforcement.start(NOW):
+        tries += 1
+        assert tries < 10
+
+    assert 4 == tries
+    assert scene.firewall is scene.enforcement.firewall

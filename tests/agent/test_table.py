@@ -66,6 +66,15 @@ def test_what_a_person_sees():
     ] == shown
 
 
+def test_bans_that_somebody_took():
+    """It is told how often bans were put back, after whom, and when."""
+    firewall = FirewallStatus("nftables", "nftables", None, "", (), 3, 990.0, "nft")
+
+    assert "firewall: put back 3 times after being taken, by nft, 10 s ago" in list(
+        lines(answer(firewall=firewall))
+    )
+
+
 def test_a_ban_that_is_not_enforced_says_so():
     """What the firewall has not taken is no ban yet."""
     bans = (BanStatus("192.0.2.7", 900.0, None, 0, enforced=False),)
@@ -93,7 +102,7 @@ def test_hostile_and_long_text_fits(detailed):
     bans = tuple(BanStatus(HOSTILE + str(n), 1.0, 1e12, 3, enforced=True) for n in range(30))
     bad = jail(name=HOSTILE, ports=HOSTILE, problem=HOSTILE, logs=(HOSTILE,), bans=bans)
     bad = replace(bad, actions=(ActionStatus(HOSTILE, "failed", 10**9, 10**9, HOSTILE),))
-    firewall = FirewallStatus("nftables", "auto", None, HOSTILE, (HOSTILE,))
+    firewall = FirewallStatus("nftables", "auto", None, HOSTILE, (HOSTILE,), 1, 990.0, HOSTILE)
     huge = {"failed_total": 10**9, "banned_total": 10**7, "failed_now": 10**5, "banned_now": 10**5}
     shown = list(
         lines(

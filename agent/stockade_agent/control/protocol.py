@@ -94,6 +94,9 @@ class FirewallStatus:
         proved_at: when a ban was last inserted and listed as a proof, or None.
         problem: the last failure that still stands, or "".
         warnings: such as a foreign chain that has our name.
+        healed: how often bans that somebody took out of the kernel were put back.
+        healed_at: when, the last time, or None.
+        healed_after: the process that had taken them; "" where nobody knows.
     """
 
     backend: str
@@ -101,6 +104,9 @@ class FirewallStatus:
     proved_at: Optional[float]
     problem: str
     warnings: tuple[str, ...] = ()
+    healed: int = 0
+    healed_at: Optional[float] = None
+    healed_after: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,23 @@ that carry our mark, ipsets and policies named ``stockade…``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stockade_agent.model import Ban, Shield, Target
+
+
+class Change(NamedTuple):
+    """Something of nftables that somebody else removed or changed.
+
+    Attributes:
+        table: with its family, as ``nft`` writes it: ``inet stockade``.
+        name: the chain or the set that it was about or in; "" for the table itself.
+        removed: it went, rather than came or became another.
+    """
+
+    table: str
+    name: str
+    removed: bool
 
 
 class Firewall(Protocol):
@@ -31,6 +45,10 @@ class Firewall(Protocol):
     """
 
     name: str
+
+    @property
+    def watched(self) -> bool:
+        """The kernel says by netlink when somebody changes what is ours; known after ``start``."""
 
     def probe(self) -> None:
         """Prove that a ban can be inserted and listed, then leave no trace.
@@ -54,6 +72,23 @@ class Firewall(Protocol):
         """Add and remove bans of started jails, in one batch; an unban that is not there is fine.
 
         Addresses may be given twice; where an address is in both, the ban wins.
+        """
+
+    def concerns(self, change: Change) -> bool:
+        """Return whether a change may have taken something of ours; too often is fine."""
+
+    def mend(self, bans: Iterable[Ban], now: float) -> str:
+        """Look in the kernel, and put back what somebody took.
+
+        Args:
+            bans: exactly those that ``start`` and ``apply`` have made so.
+            now: seconds, UTC.
+
+        Returns:
+            What was missing, in words; "" when nothing was.
+
+        Raises:
+            FirewallError: it takes a ``start`` to mend; the message says what is missing.
         """
 
     def banned(self) -> Mapping[str, set[Target]]:

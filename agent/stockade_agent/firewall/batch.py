@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Optional
 
 from stockade_agent.errors import FirewallError
+from stockade_agent.firewall import Firewall
 from stockade_agent.model import Ban, Shield, Target
 
 
@@ -62,6 +63,35 @@ def expiries(bans: Iterable[Ban]) -> dict[str, dict[Target, Optional[float]]]:
         known = of_jail.get(address, ends)
         of_jail[address] = None if ends is None or known is None else max(ends, known)
     return found
+
+
+def put_back(
+    firewall: Firewall, bans: Sequence[Ban], held: Mapping[str, set[Target]], now: float
+) -> str:
+    """Apply those bans that are not held; return what was missing, in words.
+
+    Raises:
+        FirewallError: more is held than these bans, or ``apply`` failed.
+    """
+    wanted = expiries(bans)
+    for jail, targets in held.items():
+        if not targets <= wanted.get(jail, {}).keys():
+            raise FirewallError(f"somebody added bans to jail {jail}", backend=firewall.name)
+    missing = [
+        ban
+        for ban in bans
+        if ban.address is not None and unscoped(ban.address) not in held.get(ban.jail, ())
+    ]
+    if missing:
+        firewall.apply(missing, (), now)
+    return named(missing)
+
+
+def named(bans: Sequence[Ban]) -> str:
+    """Return whom these bans refuse, in a few words; "" where there are none."""
+    if not bans:
+        return ""
+    return f"{bans[0].id} of jail {bans[0].jail}" if len(bans) == 1 else f"{len(bans)} bans"
 
 
 def unscoped(address: Target) -> Target:

@@ -3,7 +3,8 @@
 
 A chain is ours when it ends in ``-m comment --comment stockade -j RETURN``, a rule elsewhere
 when it has that comment and jumps to a chain of ours. The name says nothing: a fail2ban that
-runs beside us has chains of the same names.
+runs beside us has chains of the same names. An empty chain is ours when such a rule jumps to it,
+else nobody's.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ class Hook:
     base: str
     rule: str
 
+    @property
+    def goal(self) -> str:
+        """The chain that it jumps to."""
+        return self.rule.rpartition(" ")[2]
+
 
 @dataclass(frozen=True)
 class Filter:
@@ -42,24 +48,34 @@ class Filter:
         ours: our chains -> the targets that they refuse.
         hooks: our rules that jump to our chains.
         pinned: those of our chains that somebody else's rule jumps to.
+        empty: chains without rules, as ``iptables -F`` leaves ours, without their mark.
     """
 
     chains: frozenset[str]
     ours: dict[str, set[Target]]
     hooks: tuple[Hook, ...]
     pinned: frozenset[str]
+    empty: frozenset[str] = frozenset()
+
+    def is_strange(self, chain: str) -> bool:
+        """Return whether a chain is there, and somebody else's; an empty one is nobody's."""
+        return chain in self.chains and chain not in self.ours and chain not in self.empty
 
 
 def parse(saved: str) -> Filter:
     """Read the output of ``iptables-save -t filter`` or ``ip6tables-save -t filter``."""
     lines = saved.splitlines()
     chains = {line[1:].split(" ", 1)[0] for line in lines if line.startswith(":")}
+    empty = chains - {line[3:].partition(" ")[0] for line in lines if line.startswith("-A ")}
     marked = [line for line in lines if line.startswith("-A ") and "stockade" in line]
     ours: dict[str, set[Target]] = {}
     for line in marked:
         chain, _, rule = line[3:].partition(" ")
         if rule == RETURN:
             ours[chain] = set()
+        goal = rule.rpartition(" ")[2]
+        if goal in empty and rule.endswith(f"{MARK} -j {goal}"):
+            ours[goal] = set()  # somebody emptied it
     hooks: list[Hook] = []
     pinned: set[str] = set()
     for line in lines:
@@ -77,7 +93,8 @@ def parse(saved: str) -> Filter:
                 hooks.append(Hook(chain, rule))
             else:
                 pinned.add(goal)
-    return Filter(frozenset(chains | set(_BUILT_IN)), ours, tuple(hooks), frozenset(pinned))
+    every = frozenset(chains | set(_BUILT_IN))
+    return Filter(every, ours, tuple(hooks), frozenset(pinned), frozenset(empty - set(_BUILT_IN)))
 
 
 def _source(rule: str) -> Optional[Target]:
@@ -112,7 +129,7 @@ def names(
     warnings: list[str] = []
     for jail in jails:
         usual = chosen[jail] = name_of(jail, prefix)
-        if any(usual in table.chains and usual not in table.ours for table in tables):
+        if any(table.is_strange(usual) for table in tables):
             chosen[jail] = name_of(jail, prefix, beside_stranger=True)
             warnings.append(
                 f"chain {usual} is somebody else's, perhaps a running fail2ban's, and is left "

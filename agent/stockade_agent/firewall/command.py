@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import subprocess
+from collections import deque
 from dataclasses import dataclass
 from typing import Optional, Protocol
 
@@ -53,6 +54,10 @@ _REMEDIES = (
     (r"is incompatible, use 'nft' tool", "its table filter is written with nft: use nftables"),
     (_NO_MODULE, _MODULE),
 )
+
+
+OURS: deque[int] = deque(maxlen=1024)
+"""Process ids of the tools that we gave orders to, as netlink names the origin of a change."""
 
 
 class ToolError(FirewallError):
@@ -118,6 +123,8 @@ class Runner:
                 stderr="",
                 remedy=_package(tool) if isinstance(error, FileNotFoundError) else "",
             ) from error
+        if stdin:
+            OURS.append(process.pid)
         with process:
             try:
                 stdout, stderr = process.communicate(stdin, timeout)

@@ -9,8 +9,8 @@
 Everything stands in the permanent configuration as well as in the running one, so that bans
 survive ``firewall-cmd --reload``, ``--complete-reload`` and a restart of firewalld.
 
-- firewalld accepts packets of established connections before it asks any policy: a ban
-  refuses new connections in every zone, and leaves those that exist alone.
+- firewalld accepts packets of established connections before it asks any policy. So what a banned
+  address has open is ended one by one, through ``connections``.
 - firewalld makes sets and policies only in its permanent configuration; a reload brings them
   to life. ``start`` reloads when a set that it needs is not alive yet, but only where the
   running configuration of everybody else equals the permanent one: else the reload would
@@ -37,35 +37,46 @@ Needs firewalld 0.9, the first with policies.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Optional
+from typing import Callable, Optional
 
 from stockade_agent.errors import FirewallError
-from stockade_agent.firewall.batch import batch, closed, expiries, family, short, warnings
+from stockade_agent.firewall import Change, connections, ruleset
+from stockade_agent.firewall.batch import batch, expiries, family, warnings
+from stockade_agent.firewall.bridge import Bridge
 from stockade_agent.firewall.bus import change_entry
 from stockade_agent.firewall.command import Run, Runner, ToolError
+from stockade_agent.firewall.ipsets import (
+    NETWORKS,
+    POLICY,
+    PORTED,
+    ours,
+    rich_rules,
+    set_name,
+    widest,
+    within,
+)
 from stockade_agent.firewall.reload import losses, parse
+from stockade_agent.firewall.ruleset import NFT, Ruleset, look, make_way, put
 from stockade_agent.model import Ban, Shield, Target, target
 
 
 FEW = 24
 """Entries that are worth a call over D-Bus each."""
 
-POLICY = "stockade"
-_PREFIX = "stockade-"
 _PROBE_RULE = 'rule family="ipv4" source address="192.0.2.1" reject'
 _OLDEST = (0, 9)
-_PORTED = ("tcp", "udp", "sctp", "dccp")
 _POLICY_IS = (
     ("priority", "-32000", "--set-priority"),  # before zones, and policies that people write
     ("ingress-zones", "ANY", "--add-ingress-zone"),
     ("egress-zones", "HOST", "--add-egress-zone"),
 )
-_LONGEST_JAIL = 20  # an ipset's name has 31 characters at most
 _PERMANENT = "--permanent"
 _RUNTIME = ""
+
+Cut = Callable[[Mapping[str, Collection[Target]], Mapping[str, Shield]], int]
 
 Sets = dict[str, set[Target]]
 """Name of an ipset -> its entries."""
@@ -101,16 +112,22 @@ class Firewalld:
     Args:
         run: runs ``firewall-cmd``.
         notes: what ``start`` is to tell the operator besides its own warnings.
+        cut: ends connections of banned addresses, given per jail.
     """
 
     name = "firewalld"
 
-    def __init__(self, run: Optional[Run] = None, notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, run: Optional[Run] = None, notes: Sequence[str] = (), cut: Cut = connections.cut
+    ) -> None:
         self._run: Run = run or Runner(self.name)
-        self._notes = tuple(notes)
+        self._notes, self._cut = tuple(notes), cut
         self._shields: dict[str, Shield] = {}
         self._wanted: Sets = {}
         self._held: dict[tuple[str, str], set[Target]] = {}  # (scope, set) -> known entries
+        self._bridge = Bridge(self._run)
+        self._kind = ""  # of what the kernel holds our sets in
+        self._rules: Counter[str] = Counter()  # as the kernel had them when all was well
 
     def probe(self) -> None:
         """Prove that a rule can be made and listed, and that ``start`` may reload if it must.
@@ -140,12 +157,13 @@ class Firewalld:
     def start(self, shields: Sequence[Shield], bans: Iterable[Ban], now: float) -> Sequence[str]:
         """Make both configurations hold these shields and bans; reload if sets must come alive."""
         del now  # entries have no timeouts
+        bans = list(bans)
         by_jail = {shield.jail: shield for shield in shields}
-        wanted: Sets = {_set_name(jail, version): set() for jail in by_jail for version in (4, 6)}
+        wanted: Sets = {set_name(jail, version): set() for jail in by_jail for version in (4, 6)}
         for jail, expiring in expiries(bans).items():
             for address in expiring if jail in by_jail else ():
-                wanted[_set_name(jail, family(address))].add(address)
-        rules = {rule for shield in by_jail.values() for rule in _rules(shield)}
+                wanted[set_name(jail, family(address))].add(address)
+        rules = {rule for shield in by_jail.values() for rule in rich_rules(shield)}
         self._held.clear()
         runtime, permanent = self._scope(_RUNTIME), self._scope(_PERMANENT)
         asleep = bool(wanted) and (not runtime.stands or not runtime.sets >= set(wanted))
@@ -157,7 +175,7 @@ class Firewalld:
             self._ask(_PERMANENT, f"--new-ipset={name}", "--type=hash:net", *options)
             self._held[_PERMANENT, name] = set()
         for name, entries in wanted.items():
-            self._sync(_PERMANENT, name, _widest(entries))
+            self._sync(_PERMANENT, name, widest(entries))
         if wanted or permanent.policy is not None:
             self._make_policy(permanent)
             self._write_rules(_PERMANENT, permanent.rules, rules)
@@ -165,30 +183,117 @@ class Firewalld:
             self._ask("--reload")
             runtime = self._scope(_RUNTIME)
         for name, entries in wanted.items():
-            self._sync(_RUNTIME, name, _widest(entries))
+            self._sync(_RUNTIME, name, widest(entries))
         if runtime.policy is not None:
             self._write_rules(_RUNTIME, runtime.rules, rules)
         for name in sorted(permanent.sets - set(wanted)):
             self._ask(_PERMANENT, f"--delete-ipset={name}")
+        known = self._rules if by_jail == self._shields and self._rules else None
         self._shields, self._wanted = by_jail, wanted
-        return (*self._notes, *warnings(list(by_jail.values()), _PORTED))
+        lost = self._settle(known) if wanted else ()
+        uncut = self._end_connections(expiries(bans))
+        return (*self._notes, *lost, *uncut, *warnings(list(by_jail.values()), PORTED))
+
+    def _end_connections(self, bans: Mapping[str, Collection[Target]]) -> tuple[str, ...]:
+        """End what these have open; return that it cannot be done, as ``start`` finds out."""
+        try:
+            self._cut({jail: bans[jail] for jail in bans if jail in self._shields}, self._shields)
+        except OSError as error:
+            return (f"established connections of banned addresses go on: {error.strerror}",)
+        return ()
+
+    def _settle(self, rules: Optional[Counter[str]]) -> tuple[str, ...]:
+        """See that the kernel has what firewalld believes; return what an operator must do."""
+        found = look(self._run, self._kind)
+        if found is not None and not found.serves(self._wanted, rules):
+            loss = losses(self._ask, ours)
+            if loss is not None:
+                text = "somebody removed firewalld's own rules from the kernel: firewall-cmd "
+                text += f"--reload brings them back, and changes other settings ({loss})"
+                if self._bridge.holds:
+                    text += "; until then a table of nftables refuses whom we ban"
+                return (text,)
+            self._reload()
+            found = look(self._run)
+        if found is not None:
+            self._kind, self._rules = found.kind, found.rules
+            self._complete(found)
+            if self._kind == NFT:
+                self._bridge.stop()
+        return ()
+
+    def concerns(self, change: Change) -> bool:
+        """Return whether something went that is ours, or leads to ours, in firewalld's table."""
+        if self._bridge.concerns(change):
+            return True
+        if not change.removed or change.table != ruleset.TABLE:
+            return False
+        name = change.name
+        return not name or ruleset.OURS in name or name.startswith("filter_IN")
+
+    @property
+    def watched(self) -> bool:
+        """With its nftables backend, what firewalld holds is told of."""
+        return self._kind == NFT
+
+    def mend(self, bans: Iterable[Ban], now: float) -> str:
+        """Put entries back into the kernel's sets; hold bans in a table of ours if rules went.
+
+        A reload of firewalld looks like a loss until it is over: then nothing is missing.
+        """
+        if not self._kind:
+            return ""
+        bridged = self._bridge.holds
+        found = look(self._run, self._kind)
+        if found is None or not found.serves(self._wanted, self._rules):
+            if self._kind == NFT:
+                self._bridge.start(list(self._shields.values()), bans, now)
+            self._ask("--state")
+            found = look(self._run, self._kind)
+            if found is None or not found.serves(self._wanted, self._rules):
+                raise FirewallError("somebody removed its rules", backend=self.name)
+        if self._bridge.holds:
+            self._bridge.stop()
+        missing = self._complete(found)
+        return missing or ("rules of firewalld" if bridged else "")
+
+    def _complete(self, found: Ruleset) -> str:
+        """Add to the kernel's sets what they lack; return what that was, in words."""
+        missing = {n: found.missing(n, widest(entries)) for n, entries in self._wanted.items()}
+        missing = {name: entries for name, entries in missing.items() if entries}
+        if missing:
+            put(self._run, self._kind, missing)
+        entries = [str(entry) for of_set in missing.values() for entry in of_set]
+        return entries[0] if len(entries) == 1 else f"{len(entries)} bans" if entries else ""
+
+    def _reload(self) -> None:
+        try:
+            self._ask("--reload")
+        except ToolError:
+            # Old ones fail where there is no table that they could delete.
+            make_way(self._run)
+            self._ask("--reload")
 
     def apply(self, bans: Iterable[Ban], unbans: Iterable[Ban], now: float) -> None:
         """Add and remove entries, first in the running configuration, then in the other."""
-        del now  # entries have no timeouts
+        bans, unbans = list(bans), list(unbans)
         orders = batch(bans, unbans, self._shields, self.name)
         wanted: Sets = {}
         for jail, removing in orders.unbans.items():
             for address in removing:
-                name = _set_name(jail, family(address))
+                name = set_name(jail, family(address))
                 wanted.setdefault(name, set(self._wanted[name])).discard(address)
         for jail, adding in orders.bans.items():
             for address in adding:
-                name = _set_name(jail, family(address))
+                name = set_name(jail, family(address))
                 wanted.setdefault(name, set(self._wanted[name])).add(address)
-        for scope in (_RUNTIME, _PERMANENT):
+        self._bridge.apply(bans, unbans, now)
+        # Sets that are not in the kernel cannot be changed: a reload will make them anew.
+        for scope in (_PERMANENT,) if self._bridge.holds else (_RUNTIME, _PERMANENT):
             for name, entries in wanted.items():
-                self._sync(scope, name, _widest(entries))
+                self._sync(scope, name, widest(entries))
+            if scope == _RUNTIME:
+                self._end_connections(orders.bans)
         self._wanted.update(wanted)
 
     def banned(self) -> Mapping[str, set[Target]]:
@@ -197,11 +302,11 @@ class Firewalld:
         for jail in self._shields:
             entries: set[Target] = set()
             for version in (4, 6):
-                name = _set_name(jail, version)
+                name = set_name(jail, version)
                 held = self._entries(_RUNTIME, name)
-                networks = [entry for entry in held if isinstance(entry, _NETWORKS)]
+                networks = [entry for entry in held if isinstance(entry, NETWORKS)]
                 entries |= held
-                entries |= {a for a in self._wanted[name] if any(_within(a, n) for n in networks)}
+                entries |= {a for a in self._wanted[name] if any(within(a, n) for n in networks)}
             found[jail] = entries
         return found
 
@@ -214,6 +319,8 @@ class Firewalld:
 
     def stop(self) -> None:
         """Refuse nobody, and remove what can be removed without a loss to others."""
+        if self._bridge.holds:
+            self._bridge.stop()
         runtime, permanent = self._scope(_RUNTIME), self._scope(_PERMANENT)
         self._write_rules(_RUNTIME, runtime.rules, set())
         if permanent.policy is not None:
@@ -221,7 +328,7 @@ class Firewalld:
         for name in sorted(permanent.sets):
             self._ask(_PERMANENT, f"--delete-ipset={name}")
         self._shields, self._wanted, self._held = {}, {}, {}
-        if (runtime.sets or runtime.policy is not None) and losses(self._ask, _ours) is None:
+        if (runtime.sets or runtime.policy is not None) and losses(self._ask, ours) is None:
             self._ask("--reload")
 
     def _ask(self, *arguments: str, stdin: str = "") -> str:
@@ -229,13 +336,13 @@ class Firewalld:
         return self._run(("firewall-cmd", *words), stdin=stdin, timeout=90.0)
 
     def _scope(self, scope: str) -> Scope:
-        sets = frozenset(name for name in self._ask(scope, "--get-ipsets").split() if _ours(name))
+        sets = frozenset(name for name in self._ask(scope, "--get-ipsets").split() if ours(name))
         if POLICY not in self._ask(scope, "--get-policies").split():
             return Scope(sets, None)
         return Scope(sets, parse(self._ask(scope, f"--info-policy={POLICY}"))[POLICY])
 
     def _refuse_loss(self) -> None:
-        loss = losses(self._ask, _ours)
+        loss = losses(self._ask, ours)
         if loss is not None:
             raise FirewallError(
                 f"a reload is needed, and would change what runs now: {loss}",
@@ -283,57 +390,3 @@ class Firewalld:
                 raise
             raise FirewallError(f"somebody removed ipset {name}", backend=self.name) from error
         return {entry for entry in map(target, listed) if entry is not None}
-
-
-_NETWORKS = (IPv4Network, IPv6Network)
-
-
-def _ours(name: str) -> bool:
-    return name == POLICY or name.startswith(_PREFIX)
-
-
-def _set_name(jail: str, version: int) -> str:
-    return f"{_PREFIX}{short(jail, _LONGEST_JAIL, '--')}-{version}"
-
-
-def _rules(shield: Shield) -> list[str]:
-    """Return a shield's rich rules, to the letter as ``firewall-cmd`` lists them."""
-    protocols, ranges = closed(shield, _PORTED)
-    rules: list[str] = []
-    for version in (4, 6):
-        source = f'rule family="ipv{version}" source ipset="{_set_name(shield.jail, version)}"'
-        if not protocols:
-            rules.append(f"{source} {'drop' if shield.blocktype == 'drop' else 'reject'}")
-        for protocol in protocols:
-            verdict = 'reject type="tcp-reset"' if protocol == "tcp" else "reject"
-            if shield.blocktype == "drop":
-                verdict = "drop"
-            rules += [
-                f'{source} port port="{low if low == high else f"{low}-{high}"}" '
-                f'protocol="{protocol}" {verdict}'
-                for low, high in ranges
-            ]
-    return rules
-
-
-def _within(address: Target, network: Target) -> bool:
-    inner, outer = ip_network(address), ip_network(network)
-    if isinstance(inner, IPv4Network):
-        return isinstance(outer, IPv4Network) and inner.subnet_of(outer)
-    return isinstance(outer, IPv6Network) and inner.subnet_of(outer)
-
-
-def _widest(targets: set[Target]) -> set[Target]:
-    """Return those of one family's targets that lie within no other."""
-    networks = sorted(
-        (entry for entry in targets if isinstance(entry, _NETWORKS)),
-        key=lambda network: network.prefixlen,
-    )
-    wide: list[Target] = []
-    for network in networks:
-        if not any(_within(network, other) for other in wide):
-            wide.append(network)
-    if not wide:
-        return targets
-    single = {entry for entry in targets if not isinstance(entry, _NETWORKS)}
-    return {*wide, *(a for a in single if not any(_within(a, network) for network in wide))}

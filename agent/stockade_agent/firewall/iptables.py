@@ -18,18 +18,20 @@
 
 Cost, whatever the number of bans: ``apply`` one process a family that has something to do (two
 more if the kernel was not as expected), ``start`` and ``stop`` two a family, ``banned`` and
-``listing`` one a family, ``probe`` three. Both the nft and the legacy variant will do.
+``listing`` one a family, ``probe`` four. Both the nft and the legacy variant will do.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Optional
 
 from stockade_agent.errors import FirewallError
-from stockade_agent.firewall.batch import batch, closed, expiries, family, warnings
+from stockade_agent.firewall import Change
+from stockade_agent.firewall.batch import batch, closed, expiries, family, put_back, warnings
 from stockade_agent.firewall.chains import (
     LONGEST_NAME,
     MARK,
@@ -95,10 +97,14 @@ class Iptables:
         self._shields: dict[str, Shield] = {}
         self._chains: dict[str, str] = {}
         self._held: dict[int, Held] = {}
+        self._jumps: dict[int, Counter[str]] = {}
         self._no_ipv6: Optional[FirewallError] = None
+        self.watched = False
 
     def probe(self) -> None:
         """Prove that a ban can be inserted and listed, in a chain that nothing jumps to."""
+        # The legacy variant changes tables that netlink says nothing of.
+        self.watched = "nf_tables" in self._run((f"{_TOOLS[4]}{self._variant}", "-V"))
         rules = [
             f"-s {_PROBED}/32 -p tcp -m multiport --dports 9,11:12 {MARK} -j {_REJECT[4]}",
             RETURN,
@@ -138,9 +144,10 @@ class Iptables:
             for address in expiring if jail in by_jail else ():
                 wanted[family(address)][jail].add(address)
         for version, table in tables.items():
-            lines, missing = self._whole(version, table, by_jail, chains, wanted[version])
+            lines, new, missing = self._whole(version, table, by_jail, chains, wanted[version])
             said += [line for line in missing if line not in said]
             self._restore(version, lines)
+            self._jumps[version] = Counter(hook.goal for hook in new)
         self._shields, self._chains = by_jail, chains
         self._held = {version: wanted[version] for version in tables}
         return said
@@ -163,6 +170,37 @@ class Iptables:
                 backend=self.name,
                 remedy=self._no_ipv6.remedy,
             )
+
+    def concerns(self, change: Change) -> bool:
+        """Return whether something went from a chain of ours or one that leads to ours."""
+        if not change.removed or change.table not in ("ip filter", "ip6 filter"):
+            return False
+        bases = {shield.chain for shield in self._shields.values()}
+        return change.name in {"", "INPUT", *bases, *self._chains.values()}
+
+    def mend(self, bans: Iterable[Ban], now: float) -> str:
+        """Put back rules; raise where a chain or a jump to it is missing."""
+        tables = {version: parse(self._save(version)) for version in self._held}
+        for version, table in tables.items():
+            gone = sorted(set(self._chains.values()) - (set(table.ours) - table.empty))
+            if gone:
+                raise FirewallError(
+                    f"somebody removed or emptied chain {gone[0]}", backend=self.name
+                )
+            jumps = Counter(hook.goal for hook in table.hooks)
+            if jumps != self._jumps[version]:
+                raise FirewallError(
+                    f"somebody removed jumps to our chains in {_TOOLS[version]}",
+                    backend=self.name,
+                )
+            for jail, chain in self._chains.items():
+                self._held[version][jail] = table.ours[chain]
+        held = {
+            jail: self._held[4][jail] | self._held.get(6, {}).get(jail, set())
+            for jail in self._chains
+        }
+        wanted = [b for b in bans if b.address is not None and family(b.address) in tables]
+        return put_back(self, wanted, held, now)
 
     def banned(self) -> Mapping[str, set[Target]]:
         """Return the sources that our chains refuse, per jail."""
@@ -201,14 +239,14 @@ class Iptables:
         shields: Mapping[str, Shield],
         chains: Mapping[str, str],
         wanted: Held,
-    ) -> tuple[list[str], list[str]]:
-        """Return the lines that turn a table into the wanted one, and warnings."""
+    ) -> tuple[list[str], list[Hook], list[str]]:
+        """Return lines that turn a table into the wanted one, its hooks, and warnings."""
         lines: list[str] = []
         missing: list[str] = []
         new: list[Hook] = []
         for jail, shield in shields.items():
             chain = chains[jail]
-            if chain in table.chains and chain not in table.ours:
+            if table.is_strange(chain):
                 raise FirewallError(
                     f"chain {chain} is somebody else's, too: jail {jail} has no chain left",
                     backend=self.name,
@@ -225,7 +263,7 @@ class Iptables:
             new += hooks(base, *closed(shield), chain)
         lines += _gone(table, set(chains.values()))
         lines += [f"-I {hook.base} 1 {hook.rule}" for hook in reversed(new)]
-        return lines, missing
+        return lines, new, missing
 
     def _change(self, version: int, adding: Held, removing: Held) -> None:
         """Insert and delete what differs from what the kernel is known, or else read, to hold."""

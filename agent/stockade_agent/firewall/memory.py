@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Optional
 
 from stockade_agent.errors import FirewallError
-from stockade_agent.firewall.batch import batch, expiries
+from stockade_agent.firewall import Change
+from stockade_agent.firewall.batch import batch, expiries, put_back
 from stockade_agent.model import Ban, Shield, Target
 
 
@@ -39,6 +40,7 @@ class Memory:
     """
 
     name = "memory"
+    watched = True
 
     def __init__(self, warnings: Sequence[str] = ()) -> None:
         self.calls: list[Call] = []
@@ -80,6 +82,15 @@ class Memory:
             self._banned[jail] -= targets
         for jail, expiring in orders.bans.items():
             self._banned[jail] |= set(expiring)
+
+    def concerns(self, change: Change) -> bool:
+        """Everything may."""
+        del change
+        return True
+
+    def mend(self, bans: Iterable[Ban], now: float) -> str:
+        """Put back what ``lose`` took."""
+        return put_back(self, tuple(bans), self._banned, now)
 
     def banned(self) -> Mapping[str, set[Target]]:
         """Return what is held now, per jail."""

@@ -34,18 +34,21 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, Optional
 
 from stockade_agent.errors import FirewallError
+from stockade_agent.firewall import Change
 from stockade_agent.firewall.batch import (
     batch,
     closed,
     expiries,
     family,
     prefixlen,
+    put_back,
     short,
     warnings,
 )
@@ -60,6 +63,7 @@ _TABLE = "inet stockade"
 _PROBE_TABLE = "inet stockade-probe"
 _PROBED = "192.0.2.1"
 _OBJECT = re.compile(r"^\t(\w+) (\S+) \{$", re.MULTILINE)
+_CHAIN = {"name": "input", "hook": "input", "prio": -10, "policy": "accept"}
 _TEN_YEARS = 3650 * 86400.0
 _DAY = 86400
 _LONGEST_NAME = 120  # the kernel's own limit is 255
@@ -97,6 +101,7 @@ class Nftables:
     """
 
     name = "nftables"
+    watched = True
 
     def __init__(
         self, run: Optional[Run] = None, notes: Sequence[str] = (), grace: float = GRACE
@@ -177,13 +182,37 @@ class Nftables:
 
     def banned(self) -> Mapping[str, set[Target]]:
         """Return the elements that the kernel holds, per jail."""
-        found: dict[str, set[Target]] = {jail: set() for jail in self._shields}
+        return self._banned(self._listed())
+
+    def concerns(self, change: Change) -> bool:
+        """Return whether it is our table, or anything in it but an element more."""
+        return change.table == _TABLE
+
+    def mend(self, bans: Iterable[Ban], now: float) -> str:
+        """Put back elements; raise where a set, a rule or the chain is not as it was made."""
+        wanted = list(bans)
+        listed = self._listed()
+        rules = Counter(
+            name
+            for name, which in self._sets.items()
+            for _ in _rules(which, self._shields[which.jail])
+        )
+        if not _stands(listed, set(self._sets), rules):
+            raise FirewallError(
+                f"somebody removed table {_TABLE} or changed its rules", backend=self.name
+            )
+        return put_back(self, wanted, self._banned(listed), now)
+
+    def _listed(self) -> str:
         try:
-            listed = self._run(("nft", "-j", "list", "table", *_TABLE.split()))
+            return self._run(("nft", "-j", "list", "table", *_TABLE.split()))
         except ToolError as error:
             if _missing(error):
-                return found
+                return '{"nftables": []}'
             raise
+
+    def _banned(self, listed: str) -> dict[str, set[Target]]:
+        found: dict[str, set[Target]] = {jail: set() for jail in self._shields}
         for name, keys in _keys(listed).items():
             if name in self._sets:
                 which = self._sets[name]
@@ -334,6 +363,25 @@ def _keys(listed: str) -> dict[str, list[str]]:
                 for element in item["set"].get("elem", ())
             ]
     return found
+
+
+def _stands(listed: str, sets: set[str], rules: Counter[str]) -> bool:
+    """Return whether a listing has the chain as we hook it, these sets, and so many rules each.
+
+    A rule that looks up none of our sets is none that we made.
+    """
+    hooked, found, referring = False, set(), Counter[str]()
+    for item in json.loads(listed)["nftables"]:
+        if "chain" in item:
+            chain = item["chain"]
+            hooked = all(chain.get(key) == value for key, value in _CHAIN.items())
+        elif "set" in item:
+            found.add(item["set"]["name"])
+        elif "rule" in item:
+            matches = (e["match"]["right"] for e in item["rule"]["expr"] if "match" in e)
+            names = [right[1:] for right in matches if str(right).startswith("@")]
+            referring[names[0] if names else ""] += 1
+    return hooked and found == sets and referring == rules
 
 
 def _missing(error: ToolError) -> bool:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Tools that answer as they are told, and network namespaces with a kernel firewall each."""
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,11 +13,16 @@ from pathlib import Path
 
 import pytest
 
+import stockade_agent
+from stockade_agent.control.client import ask
+from stockade_agent.control.protocol import Request
 from stockade_agent.firewall.command import Runner, ToolError
+from stockade_agent.ledger import Ledger
 from stockade_agent.model import FOREVER, Ban, target
 
 
 NOW = 1_700_000_000.0
+DEADLINE = 30.0
 
 
 def make_ban(address, jail="sshd", *, bantime=600, at=NOW):
@@ -218,3 +226,91 @@ def network():
                 place.run("ip", "addr", "add", f"fd77:1::{host}/64", "dev", "eth0", "nodad")
             place.run("ip", "link", "set", "eth0", "up")
         yield Network(server, client, stack)
+
+
+JAIL = """\
+[DEFAULT]
+banaction = nftables-multiport
+action = %(banaction)s[port="%(port)s"]
+
+[sshd]
+enabled = true
+port = 22
+backend = polling
+logpath = /nowhere/auth.log
+filter = sshd
+bantime = 3600
+"""
+
+
+class Service:
+    """The agent in a network namespace, started as systemd starts it."""
+
+    def __init__(self, folder, namespace):
+        self.folder, self.namespace, self.backend = folder, namespace, "nftables"
+        self.environment = {}
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.manager.bind(str(folder / "notify"))
+        self.manager.settimeout(DEADLINE)
+        self.process = None
+        (folder / "filter.d").mkdir()
+        (folder / "filter.d/sshd.conf").write_text("[Definition]\nfailregex = from <HOST>$\n")
+        (folder / "jail.conf").write_text(JAIL)
+        settings = {"dbfile": "ledger", "socket": "socket", "controllers": "controllers"}
+        text = "".join(f"{key} = {folder}/{name}\n" for key, name in settings.items())
+        (folder / "stockade.conf").write_text(f"[Definition]\n{text}")
+
+    def fill(self, ids):
+        """Put bans of an hour, that began now, into the ledger."""
+        ledger, now = Ledger(str(self.folder / "ledger")), time.time()
+        ledger.ban([Ban("sshd", id_, target(id_), now, 3600, 5) for id_ in ids])
+        ledger.close()
+
+    def ask(self, *request):
+        """Return what the agent answers."""
+        return ask(str(self.folder / "socket"), Request(*request))
+
+    def start(self):
+        """Start, and return once it has said that it is ready."""
+        agent = Path(stockade_agent.__file__).parents[1]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(agent),
+            "NOTIFY_SOCKET": str(self.folder / "notify"),
+            **self.environment,
+        }
+        command = (
+            "-m",
+            "stockade_agent",
+            "run",
+            "-c",
+            str(self.folder),
+            "--firewall",
+            self.backend,
+        )
+        with (self.folder / "log").open("w") as log:
+            self.process = subprocess.Popen(
+                (*self.namespace.prefix, sys.executable, *command), env=environment, stderr=log
+            )
+        while b"READY=1" not in self.manager.recv(4096):
+            pass
+
+    def end(self, number=signal.SIGTERM):
+        """End it, and wait until it has."""
+        self.process.send_signal(number)
+        self.process.wait(DEADLINE)
+
+    def held(self):
+        """Return how many addresses the kernel refuses."""
+        listed = self.namespace.run("nft", "list", "table", "inet", "stockade", check=False)
+        return listed.count(" timeout ")
+
+
+@pytest.fixture
+def service(tmp_path, namespace):
+    """An agent, not started yet."""
+    service = Service(tmp_path, namespace)
+    yield service
+    if service.process is not None and service.process.poll() is None:
+        service.end(signal.SIGKILL)
+    service.manager.close()

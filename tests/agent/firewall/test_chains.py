@@ -52,6 +52,20 @@ def test_parse():
     assert {"INPUT", "FORWARD", "OUTPUT", "DOCKER-USER", "f2b-theirs"} <= table.chains
 
 
+def test_a_chain_that_somebody_emptied():
+    """Without its mark it is ours if our hook jumps to it; nobody's, if nothing does."""
+    lines = [
+        line for line in SAVED.splitlines() if not line.startswith(("-A f2b-sshd", "-A f2b-w"))
+    ]
+    table = parse("\n".join(lines))
+
+    assert {"f2b-sshd": set()} == table.ours
+    assert [False, False, True] == [
+        table.is_strange(f"f2b-{name}") for name in ("sshd", "web", "theirs")
+    ]
+    assert {"f2b-sshd"} == {hook.goal for hook in table.hooks}
+
+
 def test_an_empty_table_has_the_chains_that_are_built_in():
     """Before its first rule the nft variant saves nothing at all."""
     assert {"INPUT", "FORWARD", "OUTPUT"} == parse("").chains
