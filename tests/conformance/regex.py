@@ -90,8 +90,20 @@ class Cases:
             for name in self.names
         }
 
+    def whole(self) -> list[tuple[str, ...]]:
+        """Return the arguments of a run for each filter, on all of its samples, all told."""
+        return [
+            (
+                self._log(random.Random(name), self.lines[name]),
+                str(self.tree.config / f"filter.d/{name}.conf"),
+                "-v",
+                *(f"--print-all-{kind}" for kind in ("matched", "ignored", "missed")),
+            )
+            for name in self.names
+        ]
+
     def case(self, seed: int) -> tuple[str, ...]:
-        """Return the arguments of one run."""
+        """Return the arguments of one random run."""
         rng = random.Random(seed)
         make: Callable[[random.Random], list[str]] = rng.choice(
             (self._stock, self._stock, self._mixed, self._literal, self._several, self._own)
@@ -347,13 +359,18 @@ def difference(case: Sequence[str], fail2ban: tuple[Any, str], mine: tuple[Any, 
 
 
 def compared(root: Path, seeds: Sequence[int]) -> tuple[int, int, list[str]]:
-    """Return how many runs are the same, of how many, and a line for each that is not."""
+    """Return how many runs are the same, of how many, and a line for each that is not.
+
+    Args:
+        root: an unpacked fail2ban.
+        seeds: of the random runs, beside one for each of its filters.
+    """
     with tempfile.TemporaryDirectory() as folder, zone(ZONE):
         made = Cases(root, Path(folder))
-        cases = [made.case(seed) for seed in seeds]
+        cases = [*made.whole(), *map(made.case, seeds)]
         found = [
-            f"seed {seed} {list(case)}: {fault}"
-            for seed, case, said in zip(seeds, cases, theirs(root, cases), strict=True)
+            f"{list(case)}: {fault}"
+            for case, said in zip(cases, theirs(root, cases), strict=True)
             if (fault := difference(case, said, ours(root, case)))
         ]
     return len(cases) - len(found), len(cases), found

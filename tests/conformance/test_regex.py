@@ -12,5 +12,8 @@ pytestmark = pytest.mark.conformance
 
 @pytest.mark.parametrize("version", SUITES)
 def test_random_runs(version):
-    """Filters, logs and options at random: the same numbers, lists, and output of ``-o``."""
-    assert (150, 150, []) == regex.compared(fetch(version), range(150))
+    """Every filter on its samples, and runs at random: the same numbers, lists, and ``-o``."""
+    passed, total, found = regex.compared(fetch(version), range(100))
+
+    assert [] == found
+    assert passed == total > 100 + 80

@@ -67,6 +67,21 @@ def test_second_push_changes_nothing(guarded):
     assert 0 == plan.rc
 
 
+def test_filters_can_be_tried_on_the_host(guarded):
+    """The host's own journal is read, its options are traced to the push, its log lines judged."""
+    host = guarded.host
+    tried = json.loads(host.run("stockade-agent regex journal sshd --json").stdout)
+    retries = host.run("stockade-agent explain sshd maxretry").stdout
+    line = "Nov  2 10:00:00 host sshd[7]: Failed password for root from 203.0.113.7 port 9 ssh2"
+    told = json.loads(host.run(["stockade-agent", "explain", "--json", "--line", line]).stdout)
+    verdicts = {one["jail"]: one["verdict"] for one in told[0]["jails"]}
+
+    assert guarded.before.tried <= tried["lines"]["matched"]
+    assert "[sshd] maxretry = 3\nmade of\n  /etc/stockade/jail.d/10-sshd.conf:" in retries
+    assert {"sshd": "failure", "tightvnc": "missed"} == verdicts
+    assert "2 jails are fine: sshd, tightvnc" in host.run("stockade-agent check").stdout
+
+
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])
 def test_ssh_guesses_end_within_a_second(lab, guarded, attacker, family):
     """Connections are refused within 1 s of the third failure; others still get in."""

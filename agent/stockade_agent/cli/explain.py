@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from stockade_agent.cli.parser import DIRECTORY, OK, USAGE, Commands
+from stockade_agent.cli.parser import DIRECTORY, USAGE, Commands
 
 
 EXPLAIN = """\
@@ -42,5 +42,4 @@ def _explain(asked: argparse.Namespace) -> int:
         return USAGE
     from stockade_agent.cli import origins  # noqa: PLC0415 - see above
 
-    origins.show(asked.config, *asked.words, json=asked.json)
-    return OK
+    return origins.show(asked.config, *asked.words, json=asked.json)

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json as notation
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from stockade_agent import config
+from stockade_agent.cli.parser import OK, USAGE
 from stockade_agent.config.explain import Explanation, Part, default
 from stockade_agent.config.jails import OPTIONS
 from stockade_agent.errors import ConfigError
@@ -21,22 +23,28 @@ _GIVEN = "built in"
 """Stands for the place of what no file says."""
 
 
-def show(directory: str, jail: str, option: str = "", *, json: bool) -> None:
-    """Print one option of a jail, or all.
+def show(directory: str, jail: str, option: str = "", *, json: bool) -> int:
+    """Print one option of a jail, or all, and return the exit code: a faulty jail is told, too.
 
     Raises:
         ConfigError: there is no such jail or option.
     """
     found = config.resolve(directory, jail)
+    faults = config.jail_faults(directory, jail)
+    for fault in faults:
+        print(f"stockade-agent explain: {printable(str(fault))}", file=sys.stderr)
+    if option and option not in found and faults:
+        return USAGE  # no default holds where what is written cannot be read
     if option:
         found = {option: _one(directory, jail, option, found)}
     lines = _lines(directory, jail, option, found[option].value) if option else []
     if json:
         told = {name: _as_json(one, lines) for name, one in found.items()}
         print(notation.dumps({"jail": jail, "options": told}, indent=2))
-        return
+        return USAGE if faults else OK
     for row in _whole(jail, option, found[option], lines) if option else _all(found):
         print(printable(row))
+    return USAGE if faults else OK
 
 
 def _one(directory: str, jail: str, option: str, found: Mapping[str, Explanation]) -> Explanation:

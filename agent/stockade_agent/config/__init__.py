@@ -36,6 +36,7 @@ __all__ = [
     "filter_names",
     "filter_origin",
     "filter_spec",
+    "jail_faults",
     "jail_filter",
     "jail_names",
     "jail_spec",
@@ -120,17 +121,27 @@ def jail_filter(
     return spec
 
 
+def jail_faults(directory: str, jail: str) -> tuple[ConfigError, ...]:
+    """Return all that keeps a jail, enabled or not, from running.
+
+    Raises:
+        ConfigError: there is no such jail.
+    """
+    found = one_jail(directory, jail)
+    found.spec()
+    return tuple(fault.error(jail) for fault in found.faults)
+
+
 def jail_spec(directory: str, jail: str) -> JailSpec:
     """Return a jail, enabled or not.
 
     Raises:
         ConfigError: there is no such jail, or something of it is wrong.
     """
-    found = one_jail(directory, jail)
-    spec = found.spec()
-    if found.faults:
-        raise found.faults[0].error(jail)
-    return spec
+    faults = jail_faults(directory, jail)
+    if faults:
+        raise faults[0]
+    return one_jail(directory, jail).spec()
 
 
 def filter_spec(

@@ -93,6 +93,20 @@ def test_all_options(run):
     assert "filter.d/app.conf:3: ignoreregex = never\n" in out
 
 
+@pytest.mark.parametrize("option, shown", [("filter", True), ("bantime", False), ("", True)])
+def test_option_of_a_faulty_jail(run, tmp_path, option, shown):
+    """What can be read is told, and what is wrong; no default stands for what cannot be read."""
+    with open(tmp_path / "jail.conf", "a") as jail:
+        jail.write("bantime = %(none)s\n")
+    code, out, err = run("torn", *filter(None, [option]))
+
+    assert 1 == code
+    assert "jail.conf:16:11: bantime refers to %(none)s, which is not defined" in err
+    assert "jail.conf:15:10: no filter named none" in err
+    assert shown == ("filter = none" in out)
+    assert "600" not in out
+
+
 def test_option_as_json(run):
     """A program gets the same as a tree."""
     told = json.loads(run("app", "failregex", "--json")[1])["options"]["failregex"]
