@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Optional
@@ -79,7 +79,9 @@ def compile_check(spec: FilterSpec, now: float) -> list[RegexFault]:
     for index, pattern in good["failregex"]:
         if not identified and not pattern.identifies:
             faults.append(_fault(RegexError(*_ANONYMOUS, option="failregex", index=index), pattern))
-        faults += _greedy("failregex", index, pattern)
+        faults += _forged("failregex", index, pattern)
+    for index, pattern in good["prefregex"]:
+        faults += _forged("prefregex", index, pattern)
     for option, patterns in good.items():
         for index, pattern in patterns:
             faults += _nested(option, index, pattern)
@@ -122,57 +124,72 @@ def _fault(error: RegexError, pattern: Optional[Pattern] = None) -> RegexFault:
     return RegexFault(error.option, error.index, message, error.remedy)
 
 
-def _greedy(option: str, index: int, pattern: Pattern) -> list[RegexFault]:
-    """Return a fault if a greedy catch-all stands before the address and lets it be forged.
+def _forged(option: str, index: int, pattern: Pattern) -> list[RegexFault]:
+    """Return a fault if a catch-all stands before the address and lets it be forged.
 
     What a client sends can then contain the rest of the line with an address of its choice,
-    unless the regex goes on to the line's end without another catch-all.
+    unless the regex goes on to the line's end without another catch-all. Behind ``<F-CONTENT>``
+    there is always one.
     """
-    named = pattern.regex.groupindex
-    groups = {number for name, number in named.items() if name in ID_GROUPS[1:]}
-    caught, seen_id, caught_after, ended = False, False, False, False
-    skipped = {number for name, number in named.items() if name.startswith("skiplines")}
-    for event in _events(parsed(pattern.regex), groups, skipped):
-        if event == "id":
-            seen_id, ended, caught_after = seen_id or caught, False, False
+    names = {number: "id" for name, number in pattern.regex.groupindex.items() if name in _FORGED}
+    for name, number in pattern.regex.groupindex.items():
+        if name.startswith("skiplines"):
+            names[number] = ""
+        elif name == "content" and option == "prefregex":
+            names[number] = name
+    caught, seen, caught_after, ended = False, "", False, False
+    known = False
+    for event in _events(parsed(pattern.regex), names):
+        if event == "id" or (event == "content" and not known):
+            seen, ended, caught_after = seen or (event if caught else ""), False, event != "id"
+            known = True
         elif event == "end":
             ended = True
-        elif event == "greedy" and not seen_id:
+        elif not seen:
             caught = True
-        elif seen_id:
+        else:
             caught_after = True
-    if not seen_id or (ended and not caught_after):
+    if not seen or (ended and not caught_after):
         return []
+    what = (
+        "the address lets clients forge it" if seen == "id" else "<F-CONTENT> lets clients begin it"
+    )
     return [
         RegexFault(
             option,
             index,
-            f"a catch-all before the address lets clients forge it: {pattern.source}",
-            "go on to the line's end, …<HOST>…$, or write \\S+ there",
+            f"a catch-all before {what}: {pattern.source}",
+            "go on to the line's end, …<HOST>…$, or write \\S+ there"
+            if seen == "id"
+            else "write \\S+ there, or what really stands there",
             fatal=False,
         )
     ]
 
 
-def _events(nodes: Any, groups: set[int], skipped: set[int]) -> Iterator[str]:
+_FORGED = ID_GROUPS[1:]
+
+
+def _events(nodes: Any, names: Mapping[int, str]) -> Iterator[str]:
+    """Yield named groups, catch-alls and ends in their order; of a group named "" nothing."""
     for code, value in nodes:
         if code is sre.SUBPATTERN:
-            if value[0] in groups:
-                yield "id"
-            elif value[0] not in skipped:
-                yield from _events(value[3], groups, skipped)
+            if value[0] not in names:
+                yield from _events(value[3], names)
+            elif names[value[0]]:
+                yield names[value[0]]
         elif code is sre.BRANCH:
             for branch in value[1]:
-                yield from _events(branch, groups, skipped)
+                yield from _events(branch, names)
         elif code is sre.GROUPREF_EXISTS:
             for branch in value[1:]:
-                yield from _events(branch or [], groups, skipped)
+                yield from _events(branch or [], names)
         elif code in _REPEATS:
             _, highest, body = value
             if highest is sre.MAXREPEAT and [item[0] for item in body] == [sre.ANY]:
-                yield "greedy" if code is sre.MAX_REPEAT else "lazy"
+                yield "catch-all"
             else:
-                yield from _events(body, groups, skipped)
+                yield from _events(body, names)
         elif code is sre.AT and value in (sre.AT_END, sre.AT_END_STRING):
             yield "end"
 

@@ -49,16 +49,33 @@ def test_prefregex_may_identify():
         pytest.param("^.* from <HOST>", True, id="not-anchored"),
         pytest.param("^.+ from <HOST> port .*$", True, id="catch-all-after"),
         pytest.param("^.* from <HOST> port \\d+$", False, id="anchored"),
-        pytest.param("^.*? from <HOST>", False, id="lazy"),
+        pytest.param("^.*? from <HOST>", True, id="lazy"),
         pytest.param("^\\S* from <HOST>", False, id="no-catch-all"),
         pytest.param("^<F-USER>.*</F-USER> from (?:x|<ADDR>) port", True, id="in-groups"),
         pytest.param("^<HOST> .*", False, id="after-the-address-only"),
         pytest.param("^[^\\n]+<SKIPLINES>\\s+<HOST>", False, id="lines-in-between"),
     ],
 )
-def test_greedy_catch_all(regex, greedy):
+def test_catch_all(regex, greedy):
     """A regex by which clients can forge an address is told, but it runs."""
     assert ([("failregex", 0, False)] if greedy else []) == check(regex)
+
+
+@pytest.mark.parametrize(
+    "regex, open_",
+    [
+        pytest.param("^.* app: <F-CONTENT>.+</F-CONTENT>$", True, id="before-the-content"),
+        pytest.param("^\\S+ app: <F-CONTENT>.+</F-CONTENT>$", False, id="no-catch-all"),
+        pytest.param("^.* <HOST>: <F-CONTENT>.+</F-CONTENT>$", True, id="before-the-address"),
+        pytest.param("^<HOST> .*: <F-CONTENT>x</F-CONTENT>$", False, id="in-between"),
+        pytest.param("^app <HOST>: <F-CONTENT>.+</F-CONTENT>$", False, id="address-first"),
+    ],
+)
+def test_catch_all_in_prefregex(regex, open_):
+    """A prefregex by which clients choose what failregexes see is told, but it runs."""
+    found = check("^failed <HOST>$", prefregex=regex)
+
+    assert ([("prefregex", 0, False)] if open_ else []) == found
 
 
 @pytest.mark.parametrize(
