@@ -188,7 +188,10 @@ def _filters(directory: str, found: Config, now: float) -> Iterator[Finding]:
     """Yield what is said of filters, whether a jail uses them yet or not."""
     used = {spec.filter.name for spec in found.jails}
     samples = os.path.join(directory, SAMPLES)
+    keeps = os.path.isdir(samples)
     for name in sorted(config.whole_filters(directory)):
+        if name in used and not keeps:
+            continue
         try:
             spec = config.filter_spec(directory, name)
         except ConfigError as error:
@@ -201,7 +204,7 @@ def _filters(directory: str, found: Config, now: float) -> Iterator[Finding]:
         if name not in used:
             for fault in faults:
                 yield _of_filter(directory, spec, fault)
-        if os.path.isdir(samples) and not any(fault.fatal for fault in faults):
+        if keeps and not any(fault.fatal for fault in faults):
             yield from _unproved(directory, os.path.join(samples, f"{name}.log"), spec, now)
 
 

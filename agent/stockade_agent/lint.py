@@ -103,6 +103,14 @@ def _compiled(
 def _rest(spec: FilterSpec, now: float) -> list[RegexFault]:
     """Return the faults of the options that are not regexes of the filter."""
     bare = FilterSpec(name=spec.name, failregex=())
+    together = replace(
+        bare,
+        datepattern=spec.datepattern,
+        logtimezone=spec.logtimezone,
+        logencoding=spec.logencoding,
+    )
+    if together == bare or _refusal(together, now) is None:
+        return []
     alone = (
         replace(bare, datepattern=spec.datepattern),
         replace(bare, logtimezone=spec.logtimezone),
