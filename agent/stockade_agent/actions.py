@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Callable
 from stockade_agent.config import duration
 from stockade_agent.control.protocol import ActionStatus
 from stockade_agent.firewall.actions import Actions as JailActions
-from stockade_agent.firewall.actions import Result, in_shell
 from stockade_agent.firewall.pool import Pool
 from stockade_agent.firewall.process import Shell
+from stockade_agent.firewall.runs import Result, in_shell
 from stockade_agent.firewall.tags import Facts, Merged
 from stockade_agent.guard import Guard
 from stockade_agent.log import Log
@@ -40,7 +40,7 @@ FAREWELL = 3.0
 
 _MERGED = frozenset(("ipmatches", "ipfailures"))
 _IPV6 = "/proc/net/if_inet6"
-_UNBAN, _OTHER = "\0unban", "\0order"
+_UNBAN, _OTHER, _FULL = "\0unban", "\0order", "\0full"
 
 
 @dataclass
@@ -200,7 +200,7 @@ class Actions:
     def _status(self, jail: _Jail, name: str) -> ActionStatus:
         queued, failing = jail.actions.queued(name), jail.failing.get(name, {})
         state = "failed" if failing else "busy" if queued else "ready"
-        bans = sum(1 for key in failing if key not in (_UNBAN, _OTHER))
+        bans = sum(1 for key in failing if key not in (_UNBAN, _OTHER, _FULL))
         problem = next(reversed(failing.values()), "")
         return ActionStatus(name=name, state=state, queued=queued, failed=bans, problem=problem)
 
@@ -269,7 +269,13 @@ class Actions:
             # Whom it keeps out cannot fail again.
             jail.checking = True
             jail.actions.check(facts)
-        jail.actions.ban(ban, facts)
+        for name in jail.actions.ban(ban, facts):
+            self._overflow(jail, ban, name)
+
+    def _overflow(self, jail: _Jail, ban: Ban, name: str) -> None:
+        problem = "too many orders wait, bans are not told of"
+        jail.failing.setdefault(name, {})[_FULL] = problem
+        self._log.problem(f"[{ban.jail}] action {name}", problem)
 
     def _unban(self, ban: Ban, now: float) -> None:
         jail = self._jails.get(ban.jail)
@@ -303,7 +309,7 @@ class Actions:
     def _judge(self, jail: _Jail, result: Result) -> None:
         name, order = result.action, result.order
         failing = jail.failing.setdefault(name, {})
-        if order in ("ban", "reban"):
+        if order in ("ban", "reban", "digest"):
             key = result.id
         else:
             key = _UNBAN if order in ("unban", "flush") else _OTHER
@@ -311,6 +317,9 @@ class Actions:
             for id_ in [result.id] if order == "unban" else [*failing]:
                 failing.pop(id_, None)
         failing.pop(key, None)
+        if _FULL in failing and not jail.actions.queued(name):
+            del failing[_FULL]
+            self._log.problem(f"[{result.jail}] action {name}", "")
         if not result.ok:
             failing[key] = _said(result)
         elif result.problem:

@@ -262,6 +262,18 @@ def test_a_ban_that_fails_to_keep_out_is_looked_into(host):
         pytest.param(
             "actionban = x\n[Init]\ntimeout = 0", "action.d/own.conf:4", "timeout", id="no-time"
         ),
+        pytest.param(
+            "actionban = x\n[Init]\ndigest_time = soon",
+            "action.d/own.conf:4",
+            "digest_time",
+            id="digest-time",
+        ),
+        pytest.param(
+            "actionban = x\n[Init]\ndigest_after = few",
+            "action.d/own.conf:4",
+            "digest_after: 'few' is no number",
+            id="digest-after",
+        ),
     ],
 )
 def test_a_jail_whose_action_cannot_be_run(host, text, place, said):
@@ -323,3 +335,25 @@ def test_bans_of_other_jails_are_merged_where_they_are_asked_for(host):
     merged = (host.folder / "other").read_text()
     assert merged.startswith("7|")
     assert 7 == merged.count("Failed for root")
+
+
+def test_a_queue_has_an_end(host, monkeypatch):
+    """What only tells of bans is told of no more than it can take, and the status says so."""
+    monkeypatch.setattr(module, "QUEUE", 2)
+    command = (
+        f"while [ ! -e {host.folder}/go ]; do sleep 0.01; done; echo <ip> >> {host.folder}/out"
+    )
+    host.action("tells", text=f"[Definition]\nactionban = {command}\nnorestored = 1\n")
+    host.configure("auto\n tells").start()
+    host.idle()
+    for number in range(5):
+        host.ban(f"198.51.100.{number}")
+    (full,) = host.jail().actions
+    (host.folder / "go").touch()
+    host.until(lambda: host.jail().actions[0].state == "ready")
+
+    assert 5 == len(host.enforced())
+    assert ("failed", "too many orders wait, bans are not told of") == (full.state, full.problem)
+    assert ["198.51.100.0", "198.51.100.1"] == host.notes("out")
+    assert 1 == host.said.getvalue().count("too many orders wait")
+    assert "[sshd] action tells: well again" in host.said.getvalue()

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Do the mails of the role ``base`` say what they should, whatever an attacker writes?"""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -163,7 +162,7 @@ def test_an_endless_whois(office):
 
 def test_a_mail_server_that_hangs(office):
     """It delays no ban, is killed at its timeout with all that it started, and stands as failed."""
-    office.program("sendmail", "sleep 300 & echo $! > {folder}/pid; wait")
+    office.program("sendmail", "sleep 300 & echo $! >> {folder}/pid; wait")
     office.open(mailcmd=f"{office.folder}/sendmail", timeout="1")
     office.host.fail("192.0.2.7")
     pid = office.folder / "pid"
@@ -178,13 +177,10 @@ def test_a_mail_server_that_hangs(office):
 
 
 def gone(pid_file):
-    """Return whether the process has ended."""
-    try:
-        os.kill(int(pid_file.read_text()), 0)
-    except ProcessLookupError:
-        return True
+    """Return whether the first process of the file has ended."""
+    process = Path("/proc", pid_file.read_text().split()[0])
     # Nobody may have waited for it yet.
-    return " Z " in Path(f"/proc/{pid_file.read_text().strip()}/stat").read_text()
+    return not process.exists() or " Z " in (process / "stat").read_text()
 
 
 @pytest.mark.parametrize("mta", MTAS)
@@ -205,3 +201,30 @@ def test_every_kind_of_mail(office, mta, kind):
     assert "192.0.2.7 is banned in jail other on" in body
     assert ("-whois" in kind) == ("netname: " in body)
     assert ("lines" in kind) == ("Failed for root" in body)
+
+
+@pytest.mark.parametrize("mta", MTAS)
+def test_many_bans_share_a_mail(office, mta):
+    """After the first few, bans are collected, and told of by one mail that names them."""
+    office.open(mta, digest_after="2", digest_time="1")
+    for number in range(1, 8):
+        office.host.fail(f"198.51.100.{number}")
+    queued = office.action().queued
+    body = office.mail("5 addresses")
+    names = {path.name for path in (office.folder / "mails").iterdir()}
+
+    assert {"198.51.100.1", "198.51.100.2", "5 addresses"} == names
+    assert queued >= 5
+    assert "share one mail" in body
+    assert [f"198.51.100.{n}  3 failures" for n in range(3, 8)] == body.rstrip().split("\n")[-5:]
+    assert 7 == len(office.host.enforced())
+
+
+def test_what_is_collected_is_told_of_at_the_end(office):
+    """An agent that stops does not keep to itself what it has collected."""
+    office.open(digest_after="0", digest_time="1h")
+    office.host.fail("198.51.100.7")
+    office.host.fail("198.51.100.8")
+    office.host.end()
+
+    assert "198.51.100.8  3 failures" in (office.folder / "mails/2 addresses").read_text()

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from conformance import courses, fetch, oracle, stubs
 from stockade_agent.config import duration, read
-from stockade_agent.firewall.actions import Actions, in_shell
+from stockade_agent.firewall.actions import Actions
 from stockade_agent.firewall.pool import Pool
 from stockade_agent.firewall.process import Shell
+from stockade_agent.firewall.runs import in_shell
 from stockade_agent.firewall.tags import Facts
 from stockade_agent.model import Ban, target
 

@@ -30,12 +30,14 @@ COMMANDS = (
     "actionprolong",
     "actionreban",
     "actionunban",
+    "actiondigest",
     "norestored",
 )
 FOLDER = "action.d"
 AUTO = "auto"
 # These belong to the moment of a ban.
 _OF_A_BAN = frozenset(("matches", "ipmatches", "ipjailmatches", "timeout", "bantime"))
+_DURATIONS = ("timeout", "digest_time")
 # The stock actions whose work one of our firewalls does itself.
 _NATIVE = {
     AUTO: AUTO,
@@ -152,8 +154,11 @@ class JailAction:
         self.definition.read_init(options)
         self.combined = self.definition.combined(_OF_A_BAN)
         self.firewall = self._native()
-        if self.firewall is None and "timeout" in self.combined:
-            self._prove_timeout(self.combined["timeout"])
+        for option in _DURATIONS:
+            if self.firewall is None and option in self.combined:
+                _prove_duration(option, self.combined[option])
+        if self.firewall is None and "digest_after" in self.combined:
+            _prove_count("digest_after", self.combined["digest_after"])
 
     def spec(self) -> ActionSpec:
         """Return it as a specification."""
@@ -171,7 +176,7 @@ class JailAction:
             },
             origins={
                 option: self.combined[option].origin
-                for option in (*COMMANDS, "timeout")
+                for option in COMMANDS
                 if option in self.combined and self.firewall is None
             },
         )
@@ -198,21 +203,6 @@ class JailAction:
             remedy="use reject or drop, or bring the action's own file",
         )
 
-    def _prove_timeout(self, value: Value) -> None:
-        try:
-            seconds = duration(value.text)
-        except BadValue as error:
-            raise Fault(
-                f"timeout: {error}", path=value.path, line=value.line, remedy=error.remedy
-            ) from None
-        if seconds <= 0:
-            raise Fault(
-                f"timeout: no command can end within {value.text}",
-                path=value.path,
-                line=value.line,
-                remedy="for example 60",
-            )
-
     def _text(self, option: str) -> str:
         value = self.combined.get(option)
         return "" if value is None else value.text
@@ -237,6 +227,23 @@ class JailAction:
             protocols=protocols(self._text("protocol") or "tcp") if closed else ("tcp",),
             blocktype=self._blocktype(),
             chain=chain if chain and "<" not in chain else "INPUT",
+        )
+
+
+def _prove_duration(option: str, value: Value) -> None:
+    try:
+        if duration(value.text) > 0:
+            return
+        message, remedy = f"{value.text} is no length of time", "for example 60"
+    except BadValue as error:
+        message, remedy = str(error), error.remedy
+    raise Fault(f"{option}: {message}", path=value.path, line=value.line, remedy=remedy)
+
+
+def _prove_count(option: str, value: Value) -> None:
+    if not value.text.isascii() or not value.text.isdigit():
+        raise Fault(
+            f"{option}: {value.text!r} is no number from 0 up", path=value.path, line=value.line
         )
 
 

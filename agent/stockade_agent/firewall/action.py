@@ -38,6 +38,7 @@ COMMANDS = (
     "actionflush",
     "actionstop",
     "actionreload",
+    "actiondigest",
 )
 TIMEOUT = 60.0
 """Seconds that a command may take unless the action has a ``timeout``."""
@@ -80,6 +81,7 @@ class Action:
         norestored: it is not to be told of bans that were in force before the agent started.
         prolongs: it has an ``actionprolong``.
         flushes: it can undo all bans at once.
+        digests: it can tell of many bans at once.
         holds: it has bans in force, rather than only telling of them.
         tags: the run-time tags in its commands.
         recalls: the commands that need a ban's matches or data.
@@ -126,6 +128,7 @@ class Action:
         self.prolongs = properties.get("actionprolong", "").strip() != ""
         self.flushes = properties["actionflush"] != ""
         self.holds = spec.holds
+        self.digests = self.norestored and properties["actiondigest"].strip() != ""
         self.tags = frozenset(tag for script in scripts.values() for tag in script.tags)
         self.recalls = frozenset(
             command
@@ -168,6 +171,10 @@ class Action:
         """Refuse an id again whose ban was lost."""
         command = "actionreban" if self._rebans else "actionban"
         return (yield from self._ban(command, ban, facts))
+
+    def digest(self, ban: Ban, facts: Facts) -> Steps:
+        """Tell of many bans, for which one stands."""
+        return (yield self._step("actiondigest", Values(facts, self.names, ban)))
 
     def prolong(self, ban: Ban, facts: Facts) -> Steps:
         """Move the end of a ban."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Callable, Optional, Protocol
+from dataclasses import replace
+from functools import partial
+from typing import Callable, Optional
 
-from stockade_agent.firewall.action import TIMEOUT, Action, Step, Steps
+from stockade_agent.firewall.action import TIMEOUT, Action, Steps
+from stockade_agent.firewall.digest import AFTER, SECONDS, Digest
 from stockade_agent.firewall.pool import Pool, Slow
-from stockade_agent.firewall.process import Ended, Shell
+from stockade_agent.firewall.runs import Result, Run, done
 from stockade_agent.firewall.tags import Facts, Names
 from stockade_agent.model import ActionSpec, Ban
 
@@ -23,53 +25,12 @@ from stockade_agent.model import ActionSpec, Ban
 BACKOFF = (5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 """Seconds until a failed ban is tried again; the last one repeats."""
 
+QUEUE = 1000
+"""Orders that may wait for an action that only tells of bans."""
+
 Order = Callable[[Action], Steps]
-_ASKED = ("ip-host", "fq-hostname")
 _START = ""
 """What ``_Lane.waiting`` knows a failed start by: no id is empty."""
-
-
-class Run(Protocol):
-    """Runs a step's command, in a worker's thread."""
-
-    def __call__(self, step: Step, slow: Slow) -> Ended:
-        """Run it to its end; call ``slow`` when that takes long."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of an order to one action.
-
-    Attributes:
-        order: ``start``, ``ban``, ``reban``, ``prolong``, ``unban``, ``flush``, ``check``,
-            ``reload`` or ``stop``.
-        id: whose ban it was about, or "".
-        problem: which command failed and what it said, even where a repair made all well;
-            hostile text.
-        again: seconds until it is tried again, or None.
-        lost: its chain or set had to be made anew, so its bans are gone: ``reban`` them.
-    """
-
-    jail: str
-    action: str
-    order: str
-    id: str
-    ok: bool
-    problem: str = ""
-    again: Optional[float] = None
-    lost: bool = False
-
-
-def in_shell(shell: Shell) -> Run:
-    """Return the ``Run`` that asks for the values and starts processes."""
-
-    def run(step: Step, slow: Slow) -> Ended:
-        if not step.script.tags.isdisjoint(_ASKED):
-            slow()  # a name server may be
-        variables = step.script.environment(step.values, echo_escapes=shell.echo_escapes)
-        return shell.run(step.script.text, variables, step.timeout, slow)
-
-    return run
 
 
 class _Lane:
@@ -81,6 +42,8 @@ class _Lane:
         self.action = action
         # id -> the try that a failed ban waits for
         self.waiting: dict[str, object] = {}
+        # Touched by the loop alone.
+        self.digest: Optional[Digest] = None
 
 
 class Actions:
@@ -111,7 +74,7 @@ class Actions:
         self._seconds, self._inet6 = seconds, inet6
         # What the loop may look at; those in the lanes belong to their workers.
         self._known = {spec.name: self._action(spec) for spec in specs}
-        self._lanes = {spec.name: _Lane(jail, self._action(spec)) for spec in specs}
+        self._lanes = {spec.name: self._lane(spec) for spec in specs}
 
     @property
     def tags(self) -> frozenset[str]:
@@ -142,7 +105,8 @@ class Actions:
     def queued(self, name: str) -> int:
         """Return how many orders to an action are not done, tries that wait included."""
         lane = self._lanes[name]
-        return self._pool.queued(lane.key) + len(lane.waiting)
+        collected = 0 if lane.digest is None else lane.digest.collected
+        return self._pool.queued(lane.key) + len(lane.waiting) + collected
 
     def start(self, facts: Facts, *, left: bool = False) -> None:
         """Start all of them; one that fails is tried again, later and later.
@@ -153,17 +117,28 @@ class Actions:
         for lane in self._lanes.values():
             self._start(lane, facts, left=left)
 
-    def ban(self, ban: Ban, facts: Facts, *, left: bool = False) -> None:
+    def ban(self, ban: Ban, facts: Facts, *, left: bool = False) -> tuple[str, ...]:
         """Refuse an id; where ``ban.prolonged``, move the end of its ban.
 
         Args:
             left: an agent before this one may have left it refused.
+
+        Returns:
+            Actions that only tell of bans, and are not told: ``QUEUE`` orders wait for them.
         """
-        for lane in self._lanes.values():
+        full = []
+        for name, lane in self._lanes.items():
             if ban.prolonged:
                 self._prolong(lane, ban, facts)
-            else:
+            elif self._known[name].norestored and self._pool.queued(lane.key) >= QUEUE:
+                full.append(name)
+            elif lane.digest is None or ban.restored or not lane.digest.takes(ban, facts.now):
                 self._ban(lane, "left" if left else "ban", ban, facts)
+            elif lane.digest.collected == 1:
+                # The worker has nothing to do; what it returns is done in the loop.
+                tell = partial(self._tell, lane, facts)
+                self._pool.put(lane.key, partial(_later, tell), after=lane.digest.seconds)
+        return tuple(full)
 
     def reban(self, bans: Iterable[Ban], facts: Facts, action: Optional[str] = None) -> None:
         """Refuse ids again whose bans were lost, by one action or by all."""
@@ -197,8 +172,10 @@ class Actions:
 
     def leave(self, facts: Facts) -> None:
         """Stop those that only tell of bans; what holds bans is left as it is."""
-        telling = (name for name, action in self._known.items() if action.norestored)
-        self._stop([self._lanes[name] for name in telling], facts)
+        telling = [self._lanes[name] for name, act in self._known.items() if act.norestored]
+        for lane in telling:
+            self._tell(lane, facts, facts.now)
+        self._stop(telling, facts)
 
     def reload(self, specs: Sequence[ActionSpec], bans: Iterable[Ban], facts: Facts) -> None:
         """Take on other specifications.
@@ -215,15 +192,18 @@ class Actions:
         for spec in specs:
             lane = before.pop(spec.name, None)
             if lane is None:
-                self._lanes[spec.name] = lane = _Lane(self._jail, self._action(spec))
+                self._lanes[spec.name] = lane = self._lane(spec)
                 self._start(lane, facts)
                 for ban in bans:
                     self._ban(lane, "ban", replace(ban, restored=True), facts)
             else:
                 self._lanes[spec.name] = lane
+                self._tell(lane, facts, facts.now)
+                lane.digest = self._digest(spec, known[spec.name])
                 self._reload(lane, spec, facts)
         self._known = known
         for lane in before.values():
+            self._tell(lane, facts, facts.now)
             self._flush(lane, bans, facts, stopping=True)
         self._stop(before.values(), facts)
 
@@ -231,6 +211,28 @@ class Actions:
 
     def _action(self, spec: ActionSpec) -> Action:
         return Action(spec, self._names, timeout=self._timeout(spec), inet6=self._inet6)
+
+    def _lane(self, spec: ActionSpec) -> _Lane:
+        action = self._action(spec)
+        lane = _Lane(self._jail, action)
+        lane.digest = self._digest(spec, action)
+        return lane
+
+    def _digest(self, spec: ActionSpec, action: Action) -> Optional[Digest]:
+        if not action.digests:
+            return None
+        after = spec.parameters.get("digest_after")
+        seconds = spec.parameters.get("digest_time")
+        return Digest(
+            AFTER if after is None else int(after),
+            SECONDS if seconds is None else self._seconds(seconds),
+        )
+
+    def _tell(self, lane: _Lane, facts: Facts, now: float) -> None:
+        """Tell of what an action has collected, in the loop."""
+        ban = None if lane.digest is None else lane.digest.close()
+        if ban is not None:
+            self._ban(lane, "digest", ban, replace(facts, now=now))
 
     def _timeout(self, spec: ActionSpec) -> float:
         text = spec.parameters.get("timeout")
@@ -264,11 +266,8 @@ class Actions:
             lane.waiting.pop(ban.id, None)
             if lane.action.norestored and ban.restored:
                 return None
-            if order == "reban":
-                steps = lane.action.reban(ban, facts)
-            else:
-                steps = lane.action.ban(ban, facts, left=order == "left")
-            told = "reban" if order == "reban" else "ban"
+            told = "ban" if order == "left" else order
+            steps = _refusal(lane.action, order, ban, facts)
             result = self._done(lane, told, ban.id, steps, slow)
             again = _backoff(tries)
             waited = sum(_backoff(n) for n in range(tries + 1))
@@ -350,35 +349,26 @@ class Actions:
         self._pool.put(lane.key, work)
         return done
 
+    def _done(self, lane: _Lane, order: str, id_: str, steps: Steps, slow: Slow) -> Result:
+        return done(self._run, self._jail, lane.action, order, id_, steps, slow)
+
     def _put(self, lane: _Lane, order: str, steps: Order) -> None:
         def work(slow: Slow) -> Result:
             return self._done(lane, order, "", steps(lane.action), slow)
 
         self._pool.put(lane.key, work)
 
-    def _done(self, lane: _Lane, order: str, id_: str, steps: Steps, slow: Slow) -> Result:
-        """Run what an order takes, command by command."""
-        epoch, problem = lane.action.epoch, ""
-        try:
-            step = next(steps)
-            while True:
-                ended = self._run(step, slow)
-                if not ended.ok and step.command != "actioncheck":
-                    problem = f"{step.command}: {ended.problem}"
-                step = steps.send(ended.ok)
-        except StopIteration as stop:
-            ok = bool(stop.value)
-        except Exception as error:  # noqa: BLE001 - it is tried again, and the lane goes on
-            ok, problem = False, f"{type(error).__name__}: {error}"
-        return Result(
-            jail=self._jail,
-            action=lane.action.name,
-            order=order,
-            id=id_,
-            ok=ok,
-            problem=problem,
-            lost=lane.action.epoch != epoch,
-        )
+
+def _later(tell: Callable[[float], None], _slow: Slow) -> Callable[[float], None]:
+    return tell
+
+
+def _refusal(action: Action, order: str, ban: Ban, facts: Facts) -> Steps:
+    if order == "reban":
+        return action.reban(ban, facts)
+    if order == "digest":
+        return action.digest(ban, facts)
+    return action.ban(ban, facts, left=order == "left")
 
 
 def _backoff(tries: int) -> float:

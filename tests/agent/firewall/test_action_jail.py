@@ -8,9 +8,10 @@ import pytest
 
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall import actions as module
-from stockade_agent.firewall.actions import Actions, Result, in_shell
+from stockade_agent.firewall.actions import Actions
 from stockade_agent.firewall.pool import Pool
 from stockade_agent.firewall.process import Ended, Shell
+from stockade_agent.firewall.runs import Result, in_shell
 from stockade_agent.firewall.tags import Facts
 from stockade_agent.model import FOREVER, ActionSpec, Ban, target
 
