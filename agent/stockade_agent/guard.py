@@ -81,8 +81,6 @@ class Guard:
             said.append("no action of it bans")
         if self._command is not None and self._command.problem:
             said.append(f"ignorecommand: {self._command.problem}")
-        if self.spec.backend_parameters:
-            said.append(f"backend: {', '.join(self.spec.backend_parameters)} is not used yet")
         return "; ".join(said)
 
     def read(self, block: Block, now: float, *, live: bool) -> list[Ban]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from stockade_agent.journals import SYSTEM, which
 from stockade_agent.model import Block, JailSpec
 from stockade_agent.sources import Source, Watch
 from stockade_agent.sources.journal import LOG, Journal
@@ -53,7 +54,8 @@ class Intake:
 
     Attributes:
         chosen: jail -> ``file`` or ``journal``.
-        sources: those that are needed, by the same names.
+        sources: those that are needed, by the same names; a journal that parameters choose has
+            them behind its own.
     """
 
     def __init__(
@@ -73,13 +75,20 @@ class Intake:
         files = [watch for spec in file for watch in _watches(spec)]
         if files:
             self.sources[FILE] = LogFiles(files, positions)
-        journal = [spec for spec in specs if self.chosen[spec.name] == JOURNAL]
-        if journal:
-            self.sources[JOURNAL] = Journal(
-                [Watch(spec.name, spec.filter.journalmatch) for spec in journal],
-                positions.get(LOG, ""),
-                now - max(spec.findtime for spec in journal),
+        self._serving = {spec.name: FILE for spec in file}
+        journals: dict[str, list[JailSpec]] = {}
+        for spec in specs:
+            if self.chosen[spec.name] == JOURNAL:
+                self._serving[spec.name] = name = journal_name(spec.backend_parameters)
+                journals.setdefault(name, []).append(spec)
+        for name, jails in journals.items():
+            self.sources[name] = Journal(
+                [Watch(spec.name, spec.filter.journalmatch) for spec in jails],
+                positions.get(name, ""),
+                now - max(spec.findtime for spec in jails),
                 journalctl,
+                which=which(jails[0].backend_parameters),
+                name=name,
             )
 
     def take(self, name: str) -> Iterator[Taken]:
@@ -94,7 +103,7 @@ class Intake:
 
     def logs(self, jail: str) -> tuple[str, ...]:
         """Return the log files, or lines of journalmatch, that a jail is served from now."""
-        source = self.sources.get(self.chosen[jail])
+        source = self.sources.get(self._serving[jail])
         if source is None:
             return ()
         covered = source.logs()
@@ -102,11 +111,11 @@ class Intake:
 
     def problem(self, jail: str) -> str:
         """Return why a jail's logs cannot be read, or some of them; or ""."""
-        source = self.sources.get(self.chosen[jail])
+        source = self.sources.get(self._serving[jail])
         if jail in self._idle or source is None:
             return "no logpath: there is nothing to read"
         found = source.problems()
-        names = (jail, jail + _TAIL, LOG, *self.logs(jail))
+        names = (jail, jail + _TAIL, self._serving[jail], *self.logs(jail))
         return "; ".join(
             why if name in (jail, jail + _TAIL) else f"{name}: {why}"
             for name in names
@@ -132,6 +141,12 @@ class Intake:
         if block.times is not None:
             return block.times[-1] >= self._since
         return self._caught_up
+
+
+def journal_name(parameters: Mapping[str, str]) -> str:
+    """Return the name of the journal that parameters choose: one child of journalctl serves it."""
+    chosen_by = ",".join(f"{name}={parameters[name]}" for name in sorted(parameters))
+    return LOG if which(parameters) == SYSTEM else f"{LOG}[{chosen_by}]"
 
 
 def _watches(spec: JailSpec) -> list[Watch]:

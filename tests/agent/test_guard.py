@@ -150,11 +150,6 @@ def test_a_regex_that_does_not_compile_is_said_at_the_start(tmp_path):
             id="mail",
         ),
         pytest.param({"shield": None, "actions": (action("own"),)}, "", id="own-action"),
-        pytest.param(
-            {"backend_parameters": {"journalflags": "1"}},
-            "backend: journalflags is not used yet",
-            id="backend",
-        ),
     ],
 )
 def test_what_a_jail_does_not_do_is_its_problem(tmp_path, options, problem):

@@ -123,6 +123,25 @@ def test_a_journal_that_cannot_be_read_is_its_jails_problem(intake, log):
     assert "" == reading.problem("vnc")
 
 
+def test_each_journal_has_one_source(intake):
+    """Jails with the same parameters share a journal; it and its position go by their name."""
+    of_a_unit = {"backend": "systemd", "journalmatch": MATCH}
+    reading = intake(
+        jail("a", **of_a_unit),
+        jail("b", **of_a_unit, backend_parameters={"journalflags": "4"}),
+        jail("c", **of_a_unit, backend_parameters={"namespace": "web"}),
+        jail("d", **of_a_unit, backend_parameters={"namespace": "web"}),
+    )
+    for name in reading.sources:
+        list(reading.take(name))
+
+    assert [JOURNAL, "journal[namespace=web]"] == list(reading.sources)
+    assert dict.fromkeys("abcd", JOURNAL) == reading.chosen
+    assert "journal: /nowhere/journalctl: No such file or directory" == reading.problem("b")
+    assert reading.problem("d").startswith("journal[namespace=web]: no journal files yet: ")
+    assert MATCH == reading.logs("c")
+
+
 def test_a_jail_without_logs(intake, log):
     """Who is to read nothing says so, whether or not another jail reads something."""
     alone, beside = intake(jail("empty")), intake(jail("empty"), jail("sshd", log))

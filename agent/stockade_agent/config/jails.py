@@ -14,6 +14,7 @@ from stockade_agent.config.interpolation import Namespace
 from stockade_agent.config.parameters import BadParameters, Call, parse, split
 from stockade_agent.config.tree import Library, Tree
 from stockade_agent.config.values import BadValue, boolean, duration, integer, logpaths, words
+from stockade_agent.journals import PARAMETERS, which
 from stockade_agent.model import (
     FOREVER,
     ActionSpec,
@@ -303,6 +304,13 @@ def _backend(text: str) -> Call:
         name = "polling"
     if name not in BACKENDS:
         raise BadValue(f"unknown backend {call.name!r}", nearest(name, BACKENDS))
+    if call.parameters and name not in ("systemd", "auto"):
+        raise BadValue(f"{name} has no parameters", "only systemd has")
+    try:
+        which(call.parameters)
+    except ValueError as error:
+        hint = " ".join(nearest(word, PARAMETERS) for word in call.parameters)
+        raise BadValue(str(error), hint.strip()) from None
     return call._replace(name=name)
 
 

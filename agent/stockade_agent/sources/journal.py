@@ -8,7 +8,6 @@ is closed: it cannot outlive the agent.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -17,12 +16,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
+from stockade_agent.journals import SYSTEM, Key, Which, inodes, renamed
 from stockade_agent.model import Block
 from stockade_agent.sources import Watch
+from stockade_agent.sources.entries import entry_of, text_of, time_of, values
 
 
 LOG = "journal"
-"""The name of the one log of this source, in blocks and positions."""
+"""The name of the system's own journal, in blocks and positions."""
 
 FIELDS = (
     "MESSAGE",
@@ -38,6 +39,8 @@ BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds until a child that has ended is started again, by the number of failures in a row."""
 PROOF = 5.0
 """Seconds after which a child that was started again and has not complained counts as well."""
+LOOK = 2.0
+"""Seconds between looks whether files that are named one by one were rotated."""
 CHUNK = 1 << 20
 LONGEST = 16 << 20
 """Bytes of the longest entry; a longer one is skipped."""
@@ -76,7 +79,7 @@ def groups(lines: Sequence[str]) -> tuple[Group, ...]:
 
 
 class Journal:
-    """The source of all journal entries of the agent; see ``Source`` for what it promises.
+    """The source of all entries of one journal; see ``Source`` for what it promises.
 
     Args:
         watches: lines of ``journalmatch`` and who asks for them.
@@ -85,6 +88,8 @@ class Journal:
             what is logged from now on, where there is no position.
         journalctl: the command; its arguments follow.
         machine_id: file with the id that this host's own entries carry.
+        which: the journal.
+        name: its own, in blocks and problems.
     """
 
     def __init__(
@@ -94,7 +99,12 @@ class Journal:
         since: Optional[float] = None,
         journalctl: Sequence[str] = ("journalctl",),
         machine_id: str = "/etc/machine-id",
+        which: Which = SYSTEM,
+        name: str = LOG,
     ) -> None:
+        self._which, self._name = which, name
+        self._inodes: frozenset[Key] = frozenset()
+        self._former: tuple[str, ...] = ()
         self._watches: list[tuple[str, tuple[Group, ...]]] = []
         self._texts = {watch.name: tuple(watch.pattern) for watch in watches}
         self._problems: dict[str, str] = {}
@@ -124,7 +134,9 @@ class Journal:
         if self._ready:
             return 0.0
         if self._child is not None or not self._watches:
-            return PROOF if self._failures and self._child is not None else None
+            if self._child is None:
+                return None
+            return PROOF if self._failures else LOOK if self._which.files else None
         return BACKOFF[min(self._failures, len(BACKOFF)) - 1] if self._failures else 0.0
 
     def read(self) -> Iterator[Block]:
@@ -142,9 +154,11 @@ class Journal:
                 return
             if self._failures and (data or self._started) and not complaint:
                 self._failures = 0
-                self._problems.pop(LOG, None)
+                self._problems.pop(self._name, None)
             self._started = True
             if data is None:
+                if self._which.files and not self._failures:
+                    self._follow_rotation()
                 return
             self._ready.extend(self._blocks(data))
             while self._ready:
@@ -155,7 +169,7 @@ class Journal:
         return {name: self._texts[name] or ("all entries",) for name, _ in self._watches}
 
     def problems(self) -> Mapping[str, str]:
-        """Return ``journal`` or watch name -> what is wrong."""
+        """Return the journal's or a watch's name -> what is wrong."""
         return dict(self._problems)
 
     def close(self) -> None:
@@ -180,7 +194,8 @@ class Journal:
                 fields.update(dict.fromkeys(group))
         # Without --merge, --follow leaves out what was written before the last boot.
         told = ["--follow", "--merge", "--output=json", "--all", "--quiet", "--no-pager"]
-        told.append("--system")
+        told += self._which.options
+        told += [f"--file={path}" for path in self._former if os.path.exists(path)]
         told.append("--output-fields=" + ",".join(fields))
         if self._position:
             told += ["--no-tail", f"--after-cursor={self._position}"]
@@ -204,6 +219,8 @@ class Journal:
 
     def _own_entries(self) -> list[str]:
         """Return the match that leaves out what other hosts have sent to this one's journal."""
+        if not self._which.own:
+            return []
         try:
             with open(self._machine_id, encoding="ascii") as file:
                 machine = file.read().strip()
@@ -212,6 +229,10 @@ class Journal:
         return [f"_MACHINE_ID={machine}"] if machine else []
 
     def _start(self) -> None:
+        self._inodes = inodes(self._which.files)
+        if self._which.places and not inodes(self._which.places):
+            self._failed(f"no journal files yet: {' '.join(self._which.places)}")
+            return
         try:
             self._child = subprocess.Popen(
                 [*self._command, *self.arguments()],
@@ -228,6 +249,20 @@ class Journal:
         self._rest = self._errors = b""
         self._skipping = self._started = False
 
+    def _follow_rotation(self) -> None:
+        """Start anew, from where we are, when other files stand under the names by now.
+
+        The child keeps to those that it began with. They are read on, whatever their names are
+        now, as the position is in one of them.
+        """
+        now = inodes(self._which.files)
+        if now in (frozenset(), self._inodes) or self._child is None:
+            return
+        self._former = renamed(self._inodes - now, self._which.files)
+        self._child.kill()
+        self._reap()
+        self._start()
+
     def _ended(self) -> None:
         said = self._errors.decode(errors="replace").strip().splitlines()
         code = self._reap()
@@ -235,7 +270,7 @@ class Journal:
 
     def _failed(self, why: str) -> None:
         self._failures += 1
-        self._problems[LOG] = why
+        self._problems[self._name] = why
 
     def _reap(self) -> int:
         child, self._child = self._child, None
@@ -258,14 +293,14 @@ class Journal:
             self._skipping = False
             del lines[0]
         if len(self._rest) > LONGEST:
-            self._problems[LOG] = f"an entry over {LONGEST >> 20} MB was skipped"
+            self._problems[self._name] = f"an entry over {LONGEST >> 20} MB was skipped"
             self._skipping, self._rest = True, b""
         names: tuple[str, ...] = ()
         texts: list[bytes] = []
         times: list[float] = []
         last = self._position
         for line in lines:
-            entry = _entry(line)
+            entry = entry_of(line)
             if entry is None:
                 continue
             mine = self._wanted(entry)
@@ -275,8 +310,8 @@ class Journal:
             last = entry.get("__CURSOR") or last
             if mine:
                 names = mine
-                texts.append(_text(entry))
-                times.append(_time(entry))
+                texts.append(text_of(entry))
+                times.append(time_of(entry))
         if texts:
             yield self._block(names, texts, times, last)
         self._position = last
@@ -285,7 +320,7 @@ class Journal:
         self, names: tuple[str, ...], texts: list[bytes], times: list[float], last: str
     ) -> Block:
         self._position = last
-        return Block(names, LOG, b"\n".join(texts) + b"\n", last, tuple(times))
+        return Block(names, self._name, b"\n".join(texts) + b"\n", last, tuple(times))
 
     def _wanted(self, entry: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(
@@ -293,7 +328,7 @@ class Journal:
             for name, alternatives in self._watches
             if not alternatives
             or any(
-                all(not wanted.isdisjoint(_values(entry, field)) for field, wanted in group.items())
+                all(not wanted.isdisjoint(values(entry, field)) for field, wanted in group.items())
                 for group in alternatives
             )
         )
@@ -305,68 +340,3 @@ def _take(fileno: int) -> Optional[bytes]:
         return os.read(fileno, CHUNK)
     except BlockingIOError:
         return None
-
-
-def _entry(line: bytes) -> Optional[dict[str, Any]]:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None
-
-
-def _bytes(value: Any) -> bytes:
-    """Return a field's bytes: text, an array of bytes, or several values, joined by a space."""
-    if isinstance(value, str):
-        return value.encode(errors="replace")
-    if not isinstance(value, list):
-        return b""
-    if all(isinstance(item, int) for item in value):
-        return bytes(item & 0xFF for item in value)
-    return b" ".join(_bytes(item) for item in value)
-
-
-def _values(entry: Mapping[str, Any], field: str) -> tuple[str, ...]:
-    value = entry.get(field)
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list) and not all(isinstance(item, int) for item in value):
-        return tuple(_bytes(item).decode(errors="replace") for item in value)
-    return (_bytes(value).decode(errors="replace"),) if value is not None else ()
-
-
-def line_of(entry: bytes) -> Optional[tuple[bytes, float]]:
-    """Return the log line that an entry of ``--output=json`` is, and its time, or None."""
-    parsed = _entry(entry)
-    return None if parsed is None else (_text(parsed), _time(parsed))
-
-
-def _text(entry: Mapping[str, Any]) -> bytes:
-    """Return the log line that an entry is.
-
-    Source:
-        fail2ban's systemd backend, as observed: host, identifier with process id, message.
-    """
-    parts = [_bytes(entry.get("_HOSTNAME"))]
-    name = _bytes(entry.get("SYSLOG_IDENTIFIER")) or _bytes(entry.get("_COMM"))
-    if name:
-        pid = _bytes(entry.get("SYSLOG_PID")) or _bytes(entry.get("_PID"))
-        parts.append(name + (b"[%b]:" % pid if pid else b":"))
-        if parts[-1] == b"kernel:":
-            uptime = entry.get("_SOURCE_MONOTONIC_TIMESTAMP") or entry.get("__MONOTONIC_TIMESTAMP")
-            parts.append(b"[%12.6f]" % (_number(uptime) / 1e6))
-    parts = [part for part in parts if part]
-    parts.append(_bytes(entry.get("MESSAGE")))
-    return b" ".join(parts).replace(b"\n", b"\\n")
-
-
-def _time(entry: Mapping[str, Any]) -> float:
-    stamp = _number(entry.get("_SOURCE_REALTIME_TIMESTAMP"))
-    return (stamp or _number(entry.get("__REALTIME_TIMESTAMP"))) / 1e6
-
-
-def _number(value: Any) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return 0

@@ -9,12 +9,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
 from stockade_agent.errors import StockadeError
-from stockade_agent.sources.journal import FIELDS, groups, line_of
-
-
-# Parameters of ``systemd[…]`` in jail.conf(5); flags are those of sd_journal_open(3).
-_FLAGS = {1: (), 2: ("--runtime",), 4: ("--system",), 8: ("--user",)}
-_SYSTEM_ONLY = "4"
+from stockade_agent.journals import which
+from stockade_agent.sources.entries import line_of
+from stockade_agent.sources.journal import FIELDS, groups
 
 
 def arguments(matches: Sequence[str], parameters: Mapping[str, str]) -> list[str]:
@@ -22,34 +19,18 @@ def arguments(matches: Sequence[str], parameters: Mapping[str, str]) -> list[str
 
     Args:
         matches: lines of ``journalmatch``; none for all entries.
-        parameters: ``journalpath``, ``journalfiles``, ``journalflags``, ``namespace``.
+        parameters: those of ``systemd[…]``; see ``journals``.
 
     Raises:
         StockadeError: a match or parameter has no meaning.
     """
     told = ["--output=json", "--all", "--quiet", "--no-pager", "--merge"]
     told.append("--output-fields=" + ",".join(FIELDS))
-    options = dict(parameters)
     try:
-        flags = int(options.pop("journalflags", _SYSTEM_ONLY), 0)
-    except ValueError:
-        raise StockadeError("journal: journalflags is no number") from None
-    path, files = options.pop("journalpath", ""), options.pop("journalfiles", "")
-    namespace = options.pop("namespace", "")
-    for name in options:
-        raise StockadeError(
-            f"journal: unknown parameter {name}",
-            remedy="known are journalpath, journalfiles, journalflags, namespace",
-        )
-    told += [f"--directory={path}"] if path else []
-    told += [f"--file={file}" for file in files.replace(",", " ").split()]
-    told += [f"--namespace={namespace}"] if namespace else []
-    if not path and not files:
-        told += [word for bit, words in _FLAGS.items() if flags & bit for word in words]
-    try:
+        told += which(parameters).options
         groups(matches)
     except ValueError as error:
-        raise StockadeError(str(error)) from None
+        raise StockadeError(f"journal: {error}") from None
     alternatives = [shlex.split(line) for line in matches]
     for number, terms in enumerate(alternatives):
         told += [*(["+"] if number else []), *terms]

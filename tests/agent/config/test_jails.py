@@ -240,6 +240,12 @@ def test_only_named_jails(base):
         ("maxretry = 0", "4:12", "maxretry: 0 failures can never be reached"),
         ("findtime = 10 parsecs", "4:12", "findtime: unknown unit 'parsecs'"),
         ("findtime = 0", "4:12", "findtime: '0' is no length of time"),
+        (
+            "backend = systemd[journalpaht=/j]",
+            "4:11",
+            "backend: unknown parameter journalpaht (did you mean",
+        ),
+        ("backend = polling[rotated=on]", "4:11", "backend: polling has no parameters"),
         ("backend = sytemd", "4:11", "backend: unknown backend 'sytemd' (did you mean systemd?)"),
         ("bantime.multipliers = 1 x", "4:23", "bantime.multipliers: '1 x' is no list of numbers"),
         ("logencoding = utf-88", "4:15", "logencoding: unknown encoding 'utf-88'"),

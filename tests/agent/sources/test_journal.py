@@ -9,8 +9,9 @@ import time
 
 import pytest
 
+from stockade_agent.journals import which
 from stockade_agent.sources import Watch
-from stockade_agent.sources.journal import BACKOFF, PROOF, Journal, groups
+from stockade_agent.sources.journal import BACKOFF, LOOK, PROOF, Journal, groups
 
 
 DEADLINE = 10.0
@@ -284,3 +285,52 @@ def test_groups_of_a_match():
     assert ({"_COMM": frozenset({"a b"})}, {"_PID": frozenset({"1"})}) == groups(
         ["+ '_COMM=a b' + + _PID=1", ""]
     )
+
+
+def test_the_journal_that_parameters_choose(fake, read):
+    """The child is told which, blocks bear its name, and own entries are no matter of a path."""
+    (fake.folder / "id").write_text("abc\n")
+    (fake.folder / "system.journal").touch()
+    fake.has(entry(1, "one"))
+    options = {"which": which({"journalpath": str(fake.folder)}), "name": "journal[x]"}
+    _, blocks = read(SSHD, until=lines_of(1), machine_id=str(fake.folder / "id"), **options)
+    (asked,) = fake.asked()
+
+    assert ["journal[x]"] == [block.log for block in blocks]
+    assert f"--directory={fake.folder}" in asked
+    assert "--system" not in asked
+    assert "_MACHINE_ID=abc" not in asked
+
+
+def test_a_journal_that_is_not_there_yet(fake, read):
+    """No child is started before there is a file, as it would never see one come."""
+    chosen = which({"journalpath": str(fake.folder)})
+    journal, _ = read(SSHD, until=lambda journal, _: journal.problems(), which=chosen)
+    assert journal.problems()["journal"].startswith(f"no journal files yet: {fake.folder}/*.jou")
+    assert journal.due() == BACKOFF[0]
+    (fake.folder / "system.journal").touch()
+    fake.has(entry(1, "one"))
+    _, blocks = read(until=lines_of(1), journal=journal)
+
+    assert [b"host sshd[7]: one\n"] == [block.data for block in blocks]
+
+
+def test_files_that_are_rotated(fake, read):
+    """When another file takes a name over, it is read too, after the rest of the one before."""
+    path = fake.folder / "system.journal"
+    path.touch()
+    fake.has(entry(1, "one"))
+    chosen = which({"journalfiles": str(fake.folder / "sys*.journal")})
+    journal, blocks = read(SSHD, until=lines_of(1), which=chosen)
+    assert journal.due() == LOOK
+    path.rename(fake.folder / "old@1.journal")
+    path.touch()
+    fake.has(entry(2, "two"))
+    _, more = read(until=lines_of(1), journal=journal)
+    first, second = fake.asked()
+
+    assert [b"host sshd[7]: one\n", b"host sshd[7]: two\n"] == [b.data for b in (*blocks, *more)]
+    assert f"--file={path.parent}/old@1.journal" not in first
+    assert f"--file={path.parent}/old@1.journal" in second
+    assert f"--after-cursor={blocks[-1].position}" in second
+    assert {} == journal.problems()

@@ -18,12 +18,13 @@ DEADLINE = 20.0
 # Prints a JSON object for each block, as long as it lives.
 READER = """\
 import json, select, sys
+from stockade_agent.journals import which
 from stockade_agent.sources import Watch
 from stockade_agent.sources.journal import Journal
-name, position, since = sys.argv[1:]
+name, position, since, chosen = sys.argv[1:]
 a, b = f"SYSLOG_IDENTIFIER={name}-a", f"SYSLOG_IDENTIFIER={name}-b"
 watches = [Watch("a", (a,)), Watch("b", (f"{b} + {a} _UID=0",))]
-journal = Journal(watches, position, float(since))
+journal = Journal(watches, position, float(since), which=which(json.loads(chosen)))
 while True:
     due = journal.due()
     select.select(journal.filenos(), [], [], due)
@@ -50,11 +51,11 @@ def host():
 class Reading:
     """The source at work on the host, and what it has read so far."""
 
-    def __init__(self, host, name, position=""):
+    def __init__(self, host, name, position="", **chosen):
         self.host = host
         argv = ["env", "PYTHONPATH=/opt/agent", "python3", "/opt/agent/reader.py"]
         self.process = host.popen(
-            [*argv, name, position, str(time.time() - 60)],
+            [*argv, name, position, str(time.time() - 60), json.dumps(chosen)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
@@ -72,17 +73,21 @@ class Reading:
         return [line.partition(": ")[2] for block in self.blocks for line in block[1]]
 
     def _pid(self):
-        return self.host.run("pgrep -f -o '^python3 /opt/agent/reader.py'").stdout.strip()
+        name = self.process.args[-4]
+        return self.host.run(f"pgrep -f -n '^python3 /opt/agent/reader.py {name} '").stdout.strip()
 
     def kill(self):
-        self.host.run("pkill -9 -f '^python3 /opt/agent/reader.py'")
-        self.process.wait()
-        self.process.stdout.close()
+        self.host.run("pkill -9 -f '^python3 /opt/agent/reader.py'", check=False)
+        self.close()
         # Nobody ends the child: it has to see for itself that its reader is gone.
         self.host.run(
             "for n in $(seq 100); do pgrep -f '^journalctl --follow' || exit 0; sleep 0.1; done;"
             " exit 1"
         )
+
+    def close(self):
+        self.process.wait()
+        self.process.stdout.close()
 
 
 @pytest.fixture
@@ -91,13 +96,17 @@ def read(host):
 
     def read(name, **options):
         made.append(Reading(host, name, **options))
-        host.run("until pgrep -f '^journalctl --follow'; do sleep 0.05; done")
+        if "namespace" not in options:
+            count = len([1 for reading in made if reading.process.poll() is None])
+            running = "$(pgrep -c -f '^journalctl --follow')"
+            host.run(f"until [ {running} -ge {count} ]; do sleep 0.05; done")
         return made[-1]
 
     yield read
     for reading in made:
         if reading.process.poll() is None:
             reading.kill()
+        reading.close()
 
 
 def log(host, first, last, tag):
@@ -165,3 +174,46 @@ def test_the_child_ends_with_us_and_sleeps_until_then(host, read):
     time.sleep(1.5)
     assert before == host.run(spent).stdout
     reading.kill()
+
+
+def test_users_have_journals_of_their_own(host, read):
+    """Who says nothing reads the system's journal; journalflags=1 reads those of users too."""
+    reading, system = read("flags", journalflags="1"), read("flags")
+    host.run("runuser -u victim -- logger -t flags-a line 1")
+    log(host, 2, 2, "flags-a")
+
+    assert ["line 1", "line 2"] == reading.until(2).lines
+    assert ["line 2"] == system.until(1).lines
+
+
+def test_a_journal_in_a_folder_of_its_own(host, read):
+    """With journalpath the folder is read, whichever machine wrote it."""
+    log(host, 1, 3, "folder-a")
+    host.run("journalctl --rotate; journalctl --sync; mkdir -p /srv/journal")
+    host.run("cp /var/log/journal/*/system@*.journal /srv/journal")
+
+    assert numbered(1, 3) == read("folder", journalpath="/srv/journal").until(3).lines
+
+
+def test_files_named_one_by_one(host, read):
+    """With journalfiles each entry comes once, however often journald rotates the files."""
+    log(host, 1, 20, "files-a")
+    reading = read("files", journalfiles="/var/log/journal/*/system.journal")
+    reading.until(20)
+    for n in range(3):
+        log(host, 21 + 20 * n, 30 + 20 * n, "files-a")
+        host.run("journalctl --rotate")
+        log(host, 31 + 20 * n, 40 + 20 * n, "files-a")
+        reading.until(40 + 20 * n)
+
+    assert numbered(1, 80) == reading.lines
+
+
+def test_a_namespace(host, read):
+    """A journal namespace is read alone, also when it begins after us."""
+    reading = read("space", namespace="apart")
+    log(host, 9, 9, "space-a")
+    say = "logger -t space-a line 1; logger -t space-a line 2"
+    host.run(f"systemd-run --wait -q -p LogNamespace=apart sh -c '{say}'")
+
+    assert numbered(1, 2) == reading.until(2).lines
