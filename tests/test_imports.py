@@ -42,7 +42,8 @@ AGENT = {
     "control.client": BASE | {"control.protocol"},
     "filter": BASE
     | {"buffer", "dates", "failregex", "gate", "identity", "lines", "sessions", "trace"},
-    "jail": BASE | {"filter", "ignore", "formula"},
+    "counts": BASE,
+    "jail": BASE | {"counts", "filter", "ignore", "formula"},
 }
 AGENT |= {
     "plain": BASE,

@@ -23,7 +23,7 @@ from typing import Callable, NamedTuple, Optional
 from stockade_agent.buffer import joined, parted
 from stockade_agent.dates import DateDetector
 from stockade_agent.errors import RegexError
-from stockade_agent.failregex import SESSION_GROUP, Groups, Pattern, compile_pattern
+from stockade_agent.failregex import SESSION_GROUP, Groups, Pattern, Value, compile_pattern
 from stockade_agent.identity import Identity, canonical, of_address, of_text, plain
 from stockade_agent.lines import Line, Lines
 from stockade_agent.model import Address, Block, Failure, FilterSpec
@@ -32,6 +32,8 @@ from stockade_agent.trace import Trace
 
 
 _MOST_HEADS = 256
+_MOST_KNOWN = 8192
+"""Addresses that are kept as they were read: who guesses comes again."""
 
 _Try = tuple[int, Callable[[str], Optional["re.Match[str]"]], Pattern]
 """Number of a failregex, what searches for it, and the same compiled."""
@@ -114,6 +116,7 @@ class Filter:
         self._prefixes = [(pattern.find, pattern) for pattern in self._prefregex]
         self._tries = [(i, p.find, p) for i, p in enumerate(self._failregex)]
         self._likely: dict[str, list[_Try]] = {}
+        self._known: dict[Value, Identity] = {}
 
     @property
     def detector(self) -> DateDetector:
@@ -179,7 +182,7 @@ class Filter:
             lines = self._buffer
             text = joined(lines)
         else:
-            self._buffer = lines = [line]
+            lines = [line]
             text = f"{line.before}{line.after}\n"
         if trace is not None:
             trace.text = text
@@ -200,7 +203,8 @@ class Filter:
             content = base.pop("content", None)
             if content:
                 text = f"{content}\n"
-                self._buffer = [Line("", "", str(content))]
+                if self._buffered:
+                    self._buffer = [Line("", "", str(content))]
         if trace is not None:
             trace.text = text
         return self._matched(text, lines, base, at, now, trace)
@@ -222,7 +226,9 @@ class Filter:
             if trace is not None:
                 trace.matched.append(index)
             covered, left = parted(match, lines) if self._buffered else (lines, [])
-            if self._ignored(joined(covered) if self._buffered else text, trace):
+            if self._ignoreregex and self._ignored(
+                joined(covered) if self._buffered else text, trace
+            ):
                 if self._buffered:
                     self._buffer = left
                     text = joined(self._buffer)
@@ -234,8 +240,13 @@ class Filter:
             if self._buffered:
                 self._buffer = left
                 text = joined(self._buffer)
-            groups = _merged(base, pattern.groups(match))
-            one = self._found(index, groups, at, now, tuple(line.whole for line in covered))
+                whole = tuple(line.whole for line in covered)
+            else:
+                whole = (lines[0].whole,)
+            groups = pattern.groups(match)
+            if base:
+                groups = _merged(base, groups)
+            one = self._found(index, groups, at, now, whole)
             if one is None:
                 continue
             found.append(one)
@@ -284,7 +295,15 @@ class Filter:
             text = groups.get(name)
             if text is not None:
                 cidr = groups.get("cidr")
-                address = of_address(str(text), version=version, cidr=str(cidr) if cidr else None)
+                if cidr:
+                    address = of_address(str(text), version=version, cidr=str(cidr))
+                    break
+                address = self._known.get(text)
+                if address is None:
+                    if len(self._known) >= _MOST_KNOWN:
+                        self._known.clear()
+                    address = of_address(str(text), version=version, cidr=None)
+                    self._known[text] = address
                 break
         else:
             text = groups.get("dns")
@@ -355,11 +374,10 @@ def _require_ids(prefregex: list[Pattern], failregex: list[Pattern]) -> None:
 
 def _merged(base: Groups, own: Groups) -> Groups:
     """Return prefregex's groups with those of failregex over them, where they took part."""
-    if not base:
-        return own
-    merged = {**base, **{name: None for name in own if name not in base}}
-    merged.update((name, value) for name, value in own.items() if value is not None)
-    return merged
+    for name, value in base.items():
+        if own.get(name) is None:
+            own[name] = value
+    return own
 
 
 def _data(found: Found) -> dict[str, str]:

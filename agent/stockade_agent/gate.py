@@ -25,11 +25,11 @@ from stockade_agent.syntax import SAME_LETTER, Clause, Syntax, Word, cost
 SHORTEST = 3
 """Characters below which a word is too common to be worth a search."""
 
-MOST_WORDS = 64
+MOST_WORDS = 512
 """Alternatives above which a clause costs more than it saves."""
 
 MOST_SEARCHES = 12
-"""Words above which one search for all of them is cheaper than one for each."""
+"""Words above which one search for all that begin alike is cheaper than one for each."""
 
 SAMPLE = 1 << 14
 """Bytes of a block in which the ways to search it are tried, where there are several."""
@@ -40,14 +40,24 @@ Span = tuple[int, int]
 Memo = dict[object, list[Span]]
 """What was found in a block: jails that search for the same find it once."""
 
-Tears = Callable[[str], Collection[int]]
-"""Tells at which places a word of a regex may be torn by the date (``DateDetector.tears``)."""
+Tears = Callable[[str, int], Collection[int]]
+"""Tells at which places a word of a regex, behind so many characters of the text at least, may be
+torn by the date (``DateDetector.tears``)."""
 
 _SINGLE_BYTE = re.compile(r"(ascii|iso8859-\d+|cp125\d|cp437|cp85\d|cp86\d|koi8-[ru])$")
 _SHARED = re.compile(r"\w{6,}", re.ASCII)
-_CHECKED = 3
+_CHECKED, _USUAL, _MOST_WAYS, _MOST_ANY = 3, 6, 4, 32
+# Of a clause that a line meets more easily, a usual word is the lesser evil.
+_COMMON = 2.0**-6
 # What one search costs in a sample, and one line found, in the same unit.
 _SEARCH, _LINE = SAMPLE / 3000, 1.5
+
+
+class Check(NamedTuple):
+    """What else a line must contain: all texts, and something that each regex finds."""
+
+    texts: tuple[bytes, ...] = ()
+    regexes: tuple[re.Pattern[bytes], ...] = ()
 
 
 class Needle(NamedTuple):
@@ -55,11 +65,11 @@ class Needle(NamedTuple):
 
     Attributes:
         key: the text, or the regex where it is more than one text.
-        checks: of each regex that needs it, what else a line must contain; one must be met.
+        checks: one for each regex that needs it; one must be met.
     """
 
     key: Union[bytes, re.Pattern[bytes]]
-    checks: tuple[tuple[bytes, ...], ...]
+    checks: tuple[Check, ...]
 
 
 class Gate:
@@ -88,15 +98,18 @@ class Gate:
             return
 
         def useful(syntax: Syntax) -> list[Clause]:
-            whole = (c if tears is None else _torn(c, tears) for c in syntax.words)
+            whole = (_torn(clause, tears) for clause in syntax.words)
             return sorted((c for c in dict.fromkeys(whole) if _worth(c)), key=cost)
 
         prefix = [] if prefregex is None else useful(prefregex)
         needs = [useful(syntax) for syntax in failregexes]
         maker = _Needles(prefix, needs, encoding)
         self._ways = [maker.of(clause, needs) for clause in prefix]
-        if needs and all(needs):
-            usual = [word for syntax in common for clause in syntax.words for word in clause]
+        if len(needs) == 1:
+            self._ways += [maker.of(clause, needs) for clause in needs[0][:_MOST_WAYS]]
+        elif needs and all(needs):
+            words = (word.text for syntax in common for clause in syntax.words for word in clause)
+            usual = {text for text in words if len(text) >= _USUAL}
             self._ways.append(tuple(maker.hitting(usual)))
         self._ways.sort(key=len)
 
@@ -158,13 +171,17 @@ def _found(needle: Needle, data: bytes, memo: Memo, begin: int, end: int) -> lis
             position = stop = end if stop < 0 else stop
             start = rfind(b"\n", begin, hit) + 1 or begin
             line = data[start:stop]
-            for check in checks:
-                for word in check:
-                    if word not in line:
+            for texts, regexes in checks:
+                for each in texts:
+                    if each not in line:
                         break
                 else:
-                    spans.append((start, stop))
-                    break
+                    for regex in regexes:
+                        if regex.search(line) is None:
+                            break
+                    else:
+                        spans.append((start, stop))
+                        break
     return spans
 
 
@@ -193,18 +210,24 @@ class _Needles:
     def of(self, clause: Clause, covered: Sequence[list[Clause]]) -> tuple[Needle, ...]:
         """Return the needles for one clause, which regexes with these clauses need."""
         checks = self._checks(covered)
-        if len(clause) > MOST_SEARCHES or any(word.ignorecase for word in clause):
+        if any(word.ignorecase for word in clause):
             return (Needle(_search(clause, self._encoding), checks),)
+        texts = [t.encode(self._encoding) for t in _without_longer({w.text for w in clause})]
+        if len(texts) <= MOST_SEARCHES:
+            return tuple(Needle(text, checks) for text in texts)
+        alike: dict[bytes, list[bytes]] = {}
+        for text in texts:
+            alike.setdefault(text[:1], []).append(text)
         return tuple(
-            Needle(text.encode(self._encoding), checks)
-            for text in _without_longer({word.text for word in clause})
+            Needle(group[0] if len(group) == 1 else _any_of(group), checks)
+            for group in alike.values()
         )
 
-    def hitting(self, usual: Collection[Word]) -> Iterator[Needle]:
-        """Yield needles of which every failregex needs one."""
+    def hitting(self, usual: Collection[str]) -> Iterator[Needle]:
+        """Yield needles of which every failregex needs one, none that is usual if possible."""
         left = dict(enumerate(self._needs))
         shared = {t for texts in self._single for text in texts for t in _SHARED.findall(text)}
-        shared = {text for text in shared if not any(text in word.text for word in usual)}
+        shared = {text for text in shared if not _is_usual(text, usual)}
         while left:
             best = max(
                 (sorted(i for i in left if self._covers(i, text)) for text in sorted(shared)),
@@ -216,15 +239,19 @@ class _Needles:
                 covered = [left.pop(index) for index in best]
                 yield Needle(text.encode(self._encoding), self._checks(covered))
                 continue
-            yield from self._each(list(left.values()))
+            yield from self._each(list(left.values()), usual)
             return
 
-    def _each(self, left: list[list[Clause]]) -> Iterator[Needle]:
+    def _each(self, left: list[list[Clause]], usual: Collection[str]) -> Iterator[Needle]:
         """Yield the needles of regexes that share none."""
         # The best clause of each; where two have the same, the needle is the same.
         chosen: dict[Clause, list[list[Clause]]] = {}
         for clauses in left:
-            chosen.setdefault(clauses[0], []).append(clauses)
+            rare = (c for c in clauses if not any(_is_usual(word.text, usual) for word in c))
+            best = next(rare, clauses[0])
+            if cost(best) > _COMMON:
+                best = clauses[0]
+            chosen.setdefault(best, []).append(clauses)
         if sum(map(len, chosen)) > MOST_SEARCHES:
             everything: Clause = frozenset().union(*chosen)
             yield from self.of(everything, left)
@@ -247,15 +274,24 @@ class _Needles:
             begin -= 1
         return around[begin:end]
 
-    def _checks(self, covered: Sequence[list[Clause]]) -> tuple[tuple[bytes, ...], ...]:
-        found = {(*self._also, *self._literals(clauses)) for clauses in covered} or {self._also}
+    def _checks(self, covered: Sequence[list[Clause]]) -> tuple[Check, ...]:
+        found = dict.fromkeys(map(self._check, covered)) or {self._check([]): None}
         # Where one regex needs nothing more, there is nothing to check.
-        return ((),) if () in found else tuple(sorted(found))
+        return (Check(),) if Check() in found else tuple(found)
+
+    def _check(self, clauses: list[Clause]) -> Check:
+        several = [c for c in clauses if 1 < len(c) <= _MOST_ANY][-_CHECKED:]
+        regexes = tuple(_search(clause, self._encoding) for clause in reversed(several))
+        return Check((*self._also, *self._literals(clauses)), regexes)
 
     def _literals(self, clauses: Sequence[Clause]) -> tuple[bytes, ...]:
         words = [word for clause in clauses if len(clause) == 1 for word in clause]
         texts = [word.text for word in words if not word.ignorecase]
         return tuple(text.encode(self._encoding) for text in texts[:_CHECKED])
+
+
+def _is_usual(text: str, usual: Collection[str]) -> bool:
+    return any(text in word or word in text for word in usual)
 
 
 def _without_longer(texts: Collection[str]) -> list[str]:
@@ -271,11 +307,13 @@ def _worth(clause: Clause) -> bool:
     return len(clause) <= MOST_WORDS and min(len(w.text) for w in clause) >= SHORTEST
 
 
-def _torn(clause: Clause, tears: Tears) -> Clause:
+def _torn(clause: Clause, tears: Optional[Tears]) -> Clause:
     """Return words that stay whole in the log when a date stood somewhere in the clause's."""
+    if tears is None:
+        return frozenset(word._replace(offset=0) for word in clause)
     words: set[Word] = set()
-    for text, ignorecase in clause:
-        places = sorted(tears(text))
+    for text, ignorecase, offset in clause:
+        places = sorted(tears(text, offset))
         if len(places) == len(text) - 1 and places:
             # It may be torn anywhere, but once only: one of the halves is whole.
             middle = len(text) // 2
@@ -287,6 +325,14 @@ def _torn(clause: Clause, tears: Tears) -> Clause:
             ]
         words |= {Word(piece, ignorecase) for piece in pieces if piece}
     return frozenset(words)
+
+
+def _any_of(texts: Sequence[bytes]) -> re.Pattern[bytes]:
+    """Return what finds texts that have their first byte in common."""
+    seconds = b"".join(sorted({re.escape(text[1:2]) for text in texts}))
+    rest = b"|".join(re.escape(text[1:]) for text in sorted(texts))
+    # Its only fixed character is one byte, which the C library looks for faster than any other.
+    return re.compile(re.escape(texts[0][:1]) + b"(?=[" + seconds + b"])(?:" + rest + b")")
 
 
 def _search(clause: Clause, encoding: str) -> re.Pattern[bytes]:

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Callable, NamedTuple, Optional, Protocol
 
+from stockade_agent.counts import Count, Counts
 from stockade_agent.errors import RegexError
 from stockade_agent.formula import Formula
 from stockade_agent.model import FOREVER, Ban, Escalation, Failure, JailSpec, Target, target
@@ -76,14 +76,17 @@ class Jail:
     ) -> None:
         self.spec, self.failed_total, self.banned_total = spec, 0, 0
         self.banned: dict[str, Ban] = {}
-        self._counts: dict[str, _Count] = {}
+        self._counts = Counts()
         self._ends: list[tuple[float, str]] = []
         self._history = history if spec.escalation.enabled else None
         self._bantime = _Bantime(spec.escalation, rand)
 
     @property
     def failed_now(self) -> int:
-        """How many ids have failures inside findtime, as of the last ``add`` or ``due``."""
+        """How many ids have failures inside findtime, as of the last ``add`` or ``due``.
+
+        Of very many, some that are just over may be among them.
+        """
         return len(self._counts)
 
     @property
@@ -120,7 +123,7 @@ class Jail:
             self.failed_total += 1
             if count.retry < self.spec.maxretry:
                 return None
-        del self._counts[failure.id]
+        self._counts.take(failure.id)
         return self._decide(failure, count, now)
 
     def ban(
@@ -136,11 +139,11 @@ class Jail:
             As ``add``: None if it is banned already for at least as long.
         """
         by_hand = Failure(at=now, id=who, address=address if address is not None else target(who))
-        return self._decide(by_hand, _Count(now, 0, (), {}), now)
+        return self._decide(by_hand, Count(now, 0, (), {}), now)
 
     def unban(self, who: str) -> Optional[Ban]:
         """Forget an id's ban and its failures; return the ban, None if there was none."""
-        self._counts.pop(who, None)
+        self._counts.take(who)
         return self.banned.pop(who, None)
 
     def restore(self, ban: Ban, now: float) -> Optional[Ban]:
@@ -165,7 +168,7 @@ class Jail:
 
     def due(self, now: float) -> list[Ban]:
         """Return the bans that have ended, soonest first, and forget them and old failures."""
-        self._forget(now)
+        self._counts.forget(now - self.spec.findtime)
         ended = []
         while self._ends and self._ends[0][0] < now:
             end, id_ = heapq.heappop(self._ends)
@@ -185,18 +188,19 @@ class Jail:
             heapq.heappop(self._ends)
         return None
 
-    def _counted(self, failure: Failure, now: float) -> _Count:
-        count = self._counts.pop(failure.id, None)
-        if count is not None and count.last > now - self.spec.findtime:
+    def _counted(self, failure: Failure, now: float) -> Count:
+        horizon = now - self.spec.findtime
+        count = self._counts.take(failure.id)
+        if count is not None and count.last > horizon:
             count.follow(failure.at, self.spec.findtime)
             count.retry += failure.attempts
             count.failures += 1
             count.matches = self._kept(count.matches + failure.matches)
+            count.data = count.data or failure.data
         else:
             matches = self._kept(failure.matches)
-            count = _Count(failure.at, failure.attempts, matches, failure.data)
-        # Put back at the end: the front of the dict is then what failed longest ago.
-        self._counts[failure.id] = count
+            count = Count(failure.at, failure.attempts, matches, failure.data)
+        self._counts.put(failure.id, count, horizon)
         return count
 
     def _kept(self, matches: tuple[str, ...]) -> tuple[str, ...]:
@@ -206,7 +210,7 @@ class Jail:
         past = self._history.past(who, jail) if self._history else None
         return None if past is None else Past(*past)
 
-    def _decide(self, failure: Failure, count: _Count, now: float) -> Optional[Ban]:
+    def _decide(self, failure: Failure, count: Count, now: float) -> Optional[Ban]:
         bantime = self.spec.bantime
         if bantime != FOREVER and count.last + bantime < now:
             return None
@@ -248,40 +252,6 @@ class Jail:
         if ban.expires_at is not None:
             heapq.heappush(self._ends, (ban.expires_at, ban.id))
         return ban
-
-    def _forget(self, now: float) -> None:
-        horizon = now - self.spec.findtime
-        for id_, count in list(self._counts.items()):
-            if count.last > horizon:
-                break
-            del self._counts[id_]
-
-
-class _Count:
-    """The failures of one id that still count.
-
-    ``retry`` is what maxretry is compared with: the number of failures while they all lie
-    within findtime, an estimate from their rate afterwards.
-    """
-
-    __slots__ = ("data", "failures", "first", "last", "matches", "retry")
-
-    def __init__(
-        self, at: float, retry: int, matches: tuple[str, ...], data: Mapping[str, str]
-    ) -> None:
-        self.first = self.last = at
-        self.retry: float = retry
-        self.failures = 1 if retry else 0
-        self.matches, self.data = matches, data
-
-    def follow(self, at: float, findtime: int) -> None:
-        """Move on to a later failure: what lies before findtime is weighed by the rate."""
-        if at <= self.last:
-            return
-        if self.first < at - findtime:
-            self.retry = round(self.retry / (at - self.first) * findtime)
-            self.first = at - findtime
-        self.last = at
 
 
 class _Bantime:

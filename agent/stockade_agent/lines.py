@@ -24,6 +24,8 @@ LOOK_BACK = 100
 
 _TAIL = 16384
 _STEP = 8192
+# Bytes a counting line below which it is cheaper to look for all that may end a session at once.
+_DENSE = 1024
 
 
 class Line(NamedTuple):
@@ -154,25 +156,38 @@ class Lines:
         if gates.ending is None:
             yield from lines
             return
+        if len(lines) * _DENSE > len(data):
+            ending = set(gates.ending.lines(data, block.found)).difference(lines)
+            for line in sorted({*lines, *ending}):
+                if line not in ending or self._follows(data[slice(*line)], gates):
+                    yield line
+            return
         for start, end in lines:
             if self._sessions:
-                yield from self._followed(data, position, start, gates)
+                yield from self._followed(block, position, start, gates)
             yield start, end
             position = end + 1
         if self._sessions:
-            yield from self._followed(data, position, len(data), gates)
+            yield from self._followed(block, position, len(data), gates)
 
-    def _followed(self, data: bytes, position: int, end: int, gates: _Gates) -> Iterator[Span]:
+    def _follows(self, line: bytes, gates: _Gates) -> bool:
+        """Return whether a line may be of an open session."""
+        if not self._sessions:
+            return False
+        marks = self._sessions.marks if gates.marked else None
+        return marks is None or not marks.isdisjoint(line.split())
+
+    def _followed(self, block: Block, position: int, end: int, gates: _Gates) -> Iterator[Span]:
         """Yield the lines that may end an open session, as long as one is open."""
         assert gates.ending is not None  # noqa: S101 - there is something to follow
+        data = block.data
         step = _STEP
         while position < end:
             stop = end
             if position + step < end:
                 stop = data.find(b"\n", position + step, end) + 1 or end
-            for line in gates.ending.lines(data, None, position, stop):
-                marks = self._sessions.marks if gates.marked else None
-                if marks is None or not marks.isdisjoint(data[slice(*line)].split()):
+            for line in gates.ending.lines(data, block.found, position, stop):
+                if self._follows(data[slice(*line)], gates):
                     yield line
                     if not self._sessions:
                         return

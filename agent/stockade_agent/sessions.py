@@ -72,8 +72,12 @@ class Sessions:
         if gained and not groups.get("nofail"):
             groups["nofail"] = groups["mlfgained"]
         forget = bool(groups.pop("mlfforget", None))
-        session = self._find(key, now)
+        session = self._find(key, now) if key in self._open else None
         if session is None:
+            if forget and harmless:
+                # It is over before it began: nothing of it is kept.
+                self._last = None
+                return Merged(groups, None, (), harmless)
             session = _Session(mark(key), groups, now + MAX_AGE)
             if not forget:
                 session.meet(groups.get("user"))
@@ -84,7 +88,8 @@ class Sessions:
             if forget:
                 self._drop(key)
         self._last = session
-        if session.pending or len(session.users or ()) > 1:
+        users = session.users
+        if session.pending or (users is not None and len(users) > 1):
             # Failures still open, or several users tried: what came last does not excuse it.
             session.pending = harmless = False
             session.drop_excuses()
@@ -93,7 +98,6 @@ class Sessions:
             session.held = ()
         elif not forget:
             session.held = (*session.held, *lines)[-MAX_LINES:]
-        users = None if session.users is None else frozenset(session.users)
         return Merged(dict(session.groups), users, session.matches, harmless)
 
     def pend(self) -> None:
@@ -147,16 +151,14 @@ class _Session:
     def __init__(self, mark_: Optional[bytes], groups: Groups, ends: float) -> None:
         self.mark = mark_
         self.groups, self.ends, self.pending = groups, ends, False
-        self.users: Optional[set[str]] = None
+        self.users: Optional[frozenset[str]] = None
         self.matches: tuple[str, ...] = ()
         self.held: tuple[str, ...] = ()
 
     def meet(self, user: object) -> None:
         """Remember a user that was tried."""
-        if user:
-            if self.users is None:
-                self.users = set()
-            self.users.add(str(user))
+        if user and (self.users is None or user not in self.users):
+            self.users = frozenset((*(self.users or ()), str(user)))
 
     def take(self, groups: Groups, *, gained: bool) -> None:
         """Merge a further line: what it says replaces what was said before."""
@@ -165,7 +167,10 @@ class _Session:
             self.pending = False
         if not excused and not self.pending:
             self.matches = ()  # they went out with the last failure
-        self.groups.update((name, value) for name, value in groups.items() if value is not None)
+        mine = self.groups
+        for name, value in groups.items():
+            if value is not None:
+                mine[name] = value
 
     def drop_excuses(self) -> bool:
         """Forget that the last line was harmless, and return whether it was."""

@@ -28,14 +28,22 @@ _ASCII = "".join(map(chr, range(128)))
 _NO_BREAK = {sre.AT, sre.ASSERT, sre.ASSERT_NOT}
 _REPEATS = {sre.MAX_REPEAT, sre.MIN_REPEAT, getattr(sre, "POSSESSIVE_REPEAT", sre.MAX_REPEAT)}
 _ATOMIC = getattr(sre, "ATOMIC_GROUP", None)
+_ONE = {sre.IN, sre.ANY, sre.NOT_LITERAL}
 _MOST_HEADS = 64
+# Of what stands before alternatives, so much is added to each of them.
+_RUN = 1
 
 
 class Word(NamedTuple):
-    """ASCII text that a matching line contains, in any case if ``ignorecase``."""
+    """ASCII text that a matching line contains, in any case if ``ignorecase``.
+
+    Attributes:
+        offset: characters of the text that are before it, at least.
+    """
 
     text: str
     ignorecase: bool
+    offset: int = 0
 
 
 Clause = frozenset[Word]
@@ -76,10 +84,14 @@ def required(regex: re.Pattern[str]) -> list[Clause]:
 
 
 class _Walk:
-    """Collects clauses along a sequence of syntax nodes."""
+    """Collects clauses along a sequence of syntax nodes.
 
-    def __init__(self, *, ignorecase: bool) -> None:
-        self._ignorecase = ignorecase
+    Args:
+        offset: characters before the sequence, at least.
+    """
+
+    def __init__(self, *, ignorecase: bool, offset: int = 0) -> None:
+        self._ignorecase, self._offset = ignorecase, offset
         self._clauses: list[Clause] = []
         self._run = ""
 
@@ -88,9 +100,12 @@ class _Walk:
         self._break()
         return self._clauses
 
+    def _word(self, text: str, offset: int) -> Clause:
+        return frozenset([Word(text, self._ignorecase, offset)])
+
     def _break(self) -> None:
         if self._run:
-            self._clauses.append(frozenset([Word(self._run, self._ignorecase)]))
+            self._clauses.append(self._word(self._run, self._offset - len(self._run)))
         self._run = ""
 
     def _visit(self, nodes: Any) -> None:
@@ -102,14 +117,17 @@ class _Walk:
             elif code is _ATOMIC:
                 self._visit(value)
             elif code not in _NO_BREAK:
+                run = self._run
                 self._break()
-                self._clauses += self._alternatives(code, value)
+                self._clauses += self._alternatives(code, value, run)
+                self._offset += _least(code, value)
 
     def _literal(self, char: str) -> None:
         if char in _ASCII and char not in "\r\n":
             self._run += char
         else:
             self._break()
+        self._offset += 1
 
     def _group(self, _group: object, on: int, off: int, nodes: Any) -> None:
         ignorecase = _case(self._ignorecase, on, off)
@@ -117,18 +135,44 @@ class _Walk:
             self._visit(nodes)
         else:
             self._break()
-            self._clauses += _Walk(ignorecase=ignorecase).sequence(nodes)
+            self._clauses += self._inner(nodes, ignorecase=ignorecase)
+            self._offset += nodes.getwidth()[0]
 
-    def _alternatives(self, code: Any, value: Any) -> list[Clause]:
+    def _inner(self, nodes: Any, *, ignorecase: bool) -> list[Clause]:
+        return _Walk(ignorecase=ignorecase, offset=self._offset).sequence(nodes)
+
+    def _alternatives(self, code: Any, value: Any, run: str) -> list[Clause]:
         if code is sre.BRANCH:
-            branches = value[1]
-        elif code is sre.GROUPREF_EXISTS:
+            return either([self._branch(branch, run) for branch in value[1]])
+        if code is sre.GROUPREF_EXISTS:
             branches = [value[1], value[2] or []]
         elif code in _REPEATS and value[0] > 0:
             branches = [value[2]]
         else:
             return []
-        return either([_Walk(ignorecase=self._ignorecase).sequence(branch) for branch in branches])
+        return either([self._inner(branch, ignorecase=self._ignorecase) for branch in branches])
+
+    def _branch(self, nodes: Any, run: str) -> list[Clause]:
+        """Return what one of several alternatives that follow some text requires."""
+        clauses = self._inner(nodes, ignorecase=self._ignorecase)
+        lead = ""
+        for code, value in nodes:
+            if code is not sre.LITERAL or chr(value) not in _ASCII or chr(value) in "\r\n":
+                break
+            lead += chr(value)
+        before = run[-_RUN:]
+        if lead and before:
+            clauses.append(self._word(before + lead, self._offset - len(before)))
+        return clauses
+
+
+def _least(code: Any, value: Any) -> int:
+    """Return how many characters a node matches at least."""
+    if code is sre.BRANCH:
+        return int(min(branch.getwidth()[0] for branch in value[1]))
+    if code in _REPEATS:
+        return int(value[0] * value[2].getwidth()[0])
+    return int(code in _ONE)
 
 
 def either(needs: Sequence[list[Clause]]) -> list[Clause]:

@@ -62,9 +62,8 @@ def test_case_is_kept_per_group():
     """A local flag holds for its group only."""
     clauses = required(re.compile("(?i:error) Code"))
 
-    assert [{Word("error", ignorecase=True)}, {Word(" Code", ignorecase=False)}] == [
-        set(c) for c in clauses
-    ]
+    words = [Word("error", ignorecase=True), Word(" Code", ignorecase=False, offset=5)]
+    assert words == [word for clause in clauses for word in clause]
 
 
 def test_same_letters():
@@ -299,3 +298,30 @@ def test_the_cheapest_way_is_taken():
 
     assert {b"Failed", b"Refused", b"Locked"} == {n.key for n in gate._way(common, 0, len(common))}
     assert {b"daemon["} == {n.key for n in gate._way(rare, 0, len(rare))}
+
+
+def test_alternatives_behind_a_mark():
+    """Many alternatives are searched for together with what stands before them."""
+    names = [f"{letter}{number}bot" for letter in "ABCD" for number in range(10)]
+    gate = Gate(None, [syntax(f'^x .*"(?:{"|".join(names)})"$')])
+    data = b'x "C7bot"\nx "C7"\nx C7bot\nx "Z7bot"\n'
+
+    assert [b'x "C7bot"'] == kept(gate, data)
+
+
+def test_alternatives_are_checked_in_the_line():
+    """A line that has one word of a regex is asked for those of which it needs any."""
+    gate = Gate(None, [syntax("^(?:GET|POST) /(?:mail|wp)-login 404 not found$")])
+
+    assert [b"GET /mail-login 404 not found"] == kept(
+        gate, b"GET /mail-login 404 not found\nGET /index 404 not found\n"
+    )
+
+
+def test_a_word_far_from_the_begin_stays_whole():
+    """Where dates begin their lines, a word with enough before it cannot be torn by one."""
+    detector = DateDetector("{^LN-BEG}", exact_years=years(NOW))
+
+    assert {1} == set(detector.tears('"x', 0))
+    assert {1} == set(detector.tears('"x', 1))
+    assert set() == set(detector.tears('"x', 2))

@@ -12,7 +12,8 @@ from stockade_agent.dates.defaults import (
     has_date_place,
     template,
 )
-from stockade_agent.dates.pattern import LINE_BEGIN, UNBOUND, Template
+from stockade_agent.dates.moment import moment
+from stockade_agent.dates.pattern import LINE_BEGIN, UNBOUND, Template, read_fields
 from stockade_agent.dates.zones import minutes_east
 from stockade_agent.errors import RegexError
 
@@ -69,8 +70,14 @@ class DateDetector:
         # Where the last date stood, and the characters on both sides of its begin and end.
         self._start, self._before, self._first = 1, "", ""
         self._end, self._final, self._after = _FAR, "", ""
-        self._parsed: dict[tuple[str, str], Optional[float]] = {}
+        self._parsed: dict[tuple[str, tuple[Optional[str], ...]], Optional[float]] = {}
+        self._minutes: dict[tuple[Optional[str], ...], Optional[float]] = {}
         self._parsed_at = 0.0
+        # The template of the last date, if it can match at the line's begin only; what it found
+        # lately; and the line whose date is not noted above yet.
+        self._again: Optional[_Entry] = None
+        self._known: dict[tuple[tuple[Optional[str], ...], tuple[int, int]], Date] = {}
+        self._unnoted: Optional[tuple[str, re.Match[str]]] = None
 
     @property
     def dateless(self) -> bool:
@@ -83,9 +90,14 @@ class DateDetector:
         templates = [entry.template for entry in self._entries]
         return all(one.margin >= 0 and one.clean_cut for one in templates)
 
-    def tears(self, word: str) -> set[int]:
-        """Return the places at which a word of a line without its date may have been joined."""
-        return set().union(*(entry.template.tears(word) for entry in self._entries))
+    def tears(self, word: str, offset: int = 0) -> set[int]:
+        """Return the places at which a word of a line without its date may have been joined.
+
+        Args:
+            word: ASCII.
+            offset: so many characters of the line stand before it, at least.
+        """
+        return set().union(*(entry.template.tears(word, offset) for entry in self._entries))
 
     def hits(self) -> list[tuple[str, int]]:
         """Return template name and number of dates found by it, in the present order."""
@@ -100,10 +112,28 @@ class DateDetector:
 
         ``now`` fills what the date leaves out: its year, often.
         """
+        entry = self._again
+        if entry is not None and now == self._parsed_at:
+            # Nearly every line of a log comes here, so it is written for speed: what is found as
+            # before is looked up, and what only another template needs to know is noted later.
+            match = entry.search_(line)
+            if match is not None:
+                entry.hits += 1
+                entry.matches += 1
+                entry.distance = match.start()
+                entry.used = now
+                self._unnoted = line, match
+                key = match.groups(), match.span(1)
+                known = self._known.get(key)
+                if known is None:
+                    known = self._known[key] = self._date(match, entry, now)
+                return known
+        if self._unnoted is not None:
+            self._note(*self._unnoted)
         found = self._match(line, now)
-        if found is None:
-            return None
-        match, entry = found
+        return None if found is None else self._date(*found, now)
+
+    def _date(self, match: re.Match[str], entry: _Entry, now: float) -> Date:
         start, end = match.span(1)
         if start == end:  # also where group 1 took no part: -1
             return Date(0, 0, None)
@@ -112,11 +142,37 @@ class DateDetector:
     def _at(self, match: re.Match[str], template_: Template, now: float) -> Optional[float]:
         if now != self._parsed_at or len(self._parsed) > _CACHE_SIZE:
             self._parsed.clear()
+            self._known.clear()
+            self._minutes.clear()
             self._parsed_at = now
-        key = (template_.name, match[0])
+        # Its groups are all that is read; what else it matched may be an address.
+        key = (template_.name, match.groups())
         if key not in self._parsed:
-            self._parsed[key] = template_.parse(match, now, self._zone)
+            if template_.parse is read_fields:
+                self._parsed[key] = self._read(template_.name, match.groupdict(), now)
+            else:
+                self._parsed[key] = template_.parse(match, now, self._zone)
         return self._parsed[key]
+
+    def _read(self, name: str, fields: dict[str, Optional[str]], now: float) -> Optional[float]:
+        """Return the time that fields say; a minute is computed once, and its seconds added."""
+        second = fields.get("S")
+        if second is None or len(second) != len("59") or second > "59" or not second.isascii():
+            return moment(fields, now, self._zone)
+        fields["S"] = "00"
+        key = (name, *fields.values())
+        if key not in self._minutes:
+            begin, end = (
+                moment(fields, now, self._zone),
+                moment({**fields, "S": "59"}, now, self._zone),
+            )
+            # What a date leaves out may be filled in otherwise from some second on.
+            whole = begin is not None and end is not None and end - begin == 59.0
+            self._minutes[key] = begin if whole else None
+        minute = self._minutes[key]
+        if minute is None:
+            return moment({**fields, "S": second}, now, self._zone)
+        return minute + int(second)
 
     def _match(self, line: str, now: float) -> Optional[tuple[re.Match[str], _Entry]]:
         best: Optional[tuple[re.Match[str], int]] = None
@@ -185,19 +241,29 @@ class DateDetector:
     def _won(
         self, line: str, match: re.Match[str], index: int, now: float
     ) -> tuple[re.Match[str], _Entry]:
-        entry, (start, end) = self._entries[index], match.span()
+        entry = self._entries[index]
         entry.hits += 1
-        entry.used, entry.distance = now, start
+        entry.used, entry.distance = now, match.start()
         if self._first_unused == index:
             self._first_unused += 1
+        self._note(line, match)
+        if index and index != self._last:
+            index = self._promoted(index)
+        self._last = index
+        again = entry if entry.template.anchored else None
+        if again is not self._again:
+            self._again = again
+            self._known.clear()
+        return match, entry
+
+    def _note(self, line: str, match: re.Match[str]) -> None:
+        """Note where a date stood."""
+        start, end = match.span()
         self._start, self._before = start, line[max(start - 1, 0) : start]
         self._first = line[start : start + 1]
         self._end, self._after = end, line[end : end + 1]
         self._final = line[max(end - 1, 0) : end]
-        if index and index != self._last:
-            index = self._promoted(index)
-        self._last = index
-        return match, entry
+        self._unnoted = None
 
     def _promoted(self, index: int) -> int:
         """Move a template that won often towards the front and return its new index."""
@@ -224,7 +290,9 @@ class _Entry:
     __slots__ = ("distance", "hits", "matches", "search_", "template", "used")
 
     def __init__(self, template_: Template) -> None:
-        self.template, self.search_ = template_, template_.regex.search
+        self.template, regex = template_, template_.regex
+        # ``search`` would try what can only match at the begin at every place.
+        self.search_ = regex.match if template_.margin >= 0 else regex.search
         self.hits = self.matches = 0
         self.used, self.distance = 0.0, _FAR
 

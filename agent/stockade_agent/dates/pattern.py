@@ -138,11 +138,17 @@ class Template(NamedTuple):
     left: str = ""
     weight: float = 1.0
 
-    def tears(self, word: str) -> set[int]:
-        """Return the places at which a word of a line without its date may have been joined."""
+    def tears(self, word: str, offset: int) -> set[int]:
+        """Return the places at which a word of a line without its date may have been joined.
+
+        Args:
+            word: ASCII.
+            offset: so many characters of the line stand before it, at least.
+        """
         places = range(1, len(word))
         if self.margin >= 0:
-            return {i for i in places if i <= self.margin and not _WORDLY.search(word[:i])}
+            most = self.margin - offset
+            return {i for i in places if i <= most and not _WORDLY.search(word[:i])}
         if self.left:
             return {i for i in places if word[i - 1] == self.left}
         if self.clean_cut:
@@ -193,7 +199,7 @@ def fields_template(pattern: str, exact_years: str) -> Template:
     if _LETTERED.search(text):
         regex = "(?iu)" + regex
     clean = end and not _PLAIN_GROUP.search(regex) and bool(_ENDS_IN_WORD.search(text))
-    return _template(pattern, regex, _read_fields, begin=begin, end=end, near=near, clean_cut=clean)
+    return _template(pattern, regex, read_fields, begin=begin, end=end, near=near, clean_cut=clean)
 
 
 _EPOCH = r"\d{10,11}\b(?:\.\d{3,6})?"
@@ -310,7 +316,8 @@ def _without_stars(match: re.Match[str]) -> str:
     return match.group().replace("**", "")
 
 
-def _read_fields(match: re.Match[str], now: float, zone: Optional[int]) -> Optional[float]:
+def read_fields(match: re.Match[str], now: float, zone: Optional[int]) -> Optional[float]:
+    """Return the time that the fields of a template say."""
     return moment(match.groupdict(), now, zone)
 
 

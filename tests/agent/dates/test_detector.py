@@ -219,3 +219,36 @@ def test_years(now, good, bad):
 def test_tears(pattern, word, places):
     """Where a date may have torn a word is known from what may stand before and after it."""
     assert places == DateDetector(pattern, exact_years=years(NOW)).tears(word)
+
+
+@pytest.mark.parametrize("second", ["58", "59", "60"])
+def test_seconds_of_a_minute(second):
+    """Dates of one minute are told apart, whichever was read first."""
+    texts = [f"May 10 11:59:{s}" for s in ("07", second, "00", "07")]
+    each = [DateDetector(exact_years=years(NOW)).find(text, NOW).at for text in texts]
+    detector = DateDetector(exact_years=years(NOW))
+
+    assert each == [detector.find(text, NOW).at for text in texts]
+
+
+def test_a_minute_in_which_the_year_changes():
+    """A date without a year is of last year from the second on that is too far ahead."""
+    now = NOW + 30.0
+    texts = [f"May 11 12:00:{second:02}" for second in (10, 30, 31, 50)]
+    each = [DateDetector(exact_years=years(now)).find(text, now).at for text in texts]
+    detector = DateDetector(exact_years=years(now))
+
+    assert each == [detector.find(text, now).at for text in texts]
+    assert each[0] > each[-1]
+
+
+def test_an_address_before_the_date_is_no_part_of_it():
+    """The same date behind another address is the same, and is cut out at its own place."""
+    detector = DateDetector(r"^[^\[]*\[({DATE})", exact_years=years(NOW))
+    dates = [
+        detector.find(f"{address} - - [10/May/2024:11:00:00 +0000]", NOW)
+        for address in ("192.0.2.1", "198.51.100.77", "192.0.2.1")
+    ]
+
+    assert 1 == len({date.at for date in dates})
+    assert [15, 19, 15] == [date.start for date in dates]
