@@ -128,15 +128,14 @@ def _of_error(error: ConfigError, severity: str) -> Finding:
 def _fatal(
     directory: str, spec: JailSpec, regexes: Iterable[RegexFault], now: float
 ) -> Iterator[Finding]:
-    """Yield why a jail cannot be built: all that is wrong with its regexes, or what else it is."""
-    told = False
-    for fault in regexes:
-        if fault.fatal:
-            told = True
-            yield _of_jail(directory, spec, fault, FAULT)
-    error = inspection.fault_of(spec, now)
-    if error is not None and not told:
+    """Yield why a jail cannot be built: its regexes, its formula, each of its commands."""
+    fatal = [_of_jail(directory, spec, fault, FAULT) for fault in regexes if fault.fatal]
+    yield from fatal
+    error = None if fatal else inspection.regex_fault(spec, now)
+    if error is not None:
         yield _of_error(error, FAULT)
+    for other in inspection.other_faults(spec):
+        yield _of_error(other, FAULT)
 
 
 def _dangers(directory: str, spec: JailSpec, regexes: Iterable[RegexFault]) -> Iterator[Finding]:

@@ -1,36 +1,53 @@
 # SPDX-License-Identifier: MIT
-"""Everything that is wrong with a configuration, found without any effect."""
+"""What keeps a jail from running that only shows when it is built, found without any effect."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Optional
 
 from stockade_agent.errors import ConfigError, FirewallError, RegexError
 from stockade_agent.filter import Filter
 from stockade_agent.jail import Jail
-from stockade_agent.model import ActionSpec, Config, JailSpec
-
-
-def faults(config: Config, now: float) -> tuple[ConfigError, ...]:
-    """Return what the reader found, and what shows only when regexes are compiled."""
-    found = [fault for fault in config.faults if isinstance(fault, ConfigError)]
-    return (*found, *(fault for spec in config.jails if (fault := fault_of(spec, now))))
+from stockade_agent.model import ActionSpec, JailSpec
 
 
 def fault_of(spec: JailSpec, now: float) -> Optional[ConfigError]:
     """Return why a jail cannot be built, or None."""
+    return regex_fault(spec, now) or next(other_faults(spec), None)
+
+
+def regex_fault(spec: JailSpec, now: float) -> Optional[ConfigError]:
+    """Return why a jail's filter cannot be built, or None; ``lint`` tells all that is wrong."""
     try:
         Filter(spec.filter, findtime=spec.findtime, now=now)
-        Jail(spec)
     except RegexError as error:
         return located(error, spec)
-    return command_fault(spec)
+    return None
+
+
+def other_faults(spec: JailSpec) -> Iterator[ConfigError]:
+    """Yield all that keeps a jail from being built whose filter can be."""
+    try:
+        Jail(spec)
+    except RegexError as error:
+        yield located(error, spec)
+    yield from _command_faults(spec)
 
 
 def command_fault(spec: JailSpec) -> Optional[ConfigError]:
     """Return why a command of the jail, its actions' or ignorecommand, cannot be run, or None."""
-    faults = (_unrunnable(action, spec) for action in spec.commands)
-    return next((fault for fault in faults if fault), None) or _unaskable(spec)
+    return next(_command_faults(spec), None)
+
+
+def _command_faults(spec: JailSpec) -> Iterator[ConfigError]:
+    for action in spec.commands:
+        fault = _unrunnable(action, spec)
+        if fault is not None:
+            yield fault
+    fault = _unaskable(spec)
+    if fault is not None:
+        yield fault
 
 
 def _unaskable(spec: JailSpec) -> Optional[ConfigError]:

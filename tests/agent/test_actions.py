@@ -5,10 +5,9 @@ import time
 
 import pytest
 
-from stockade_agent import inspection
+from stockade_agent.audit import audit
 from stockade_agent.errors import ControlError
 from stockade_agent.firewall import actions as module
-from stockade_agent.pipe import read
 
 
 DEADLINE = 30.0
@@ -285,8 +284,7 @@ def test_a_jail_whose_action_cannot_be_run(host, text, place, said):
     assert ("failed", "running") == (bad.state, good.state)
     assert place in bad.problem
     assert said in bad.problem
-    found = read(str(host.folder))
-    faults = [str(fault) for fault in inspection.faults(found, time.time())]
+    faults = [str(fault) for fault in audit(str(host.folder), time.time()).faults]
     assert any(place in fault for fault in faults)
 
 

@@ -81,6 +81,20 @@ def test_a_formula_that_is_none(look):
     assert ["jail.conf:5: [app] bantime.formula: "] == [fault[:36] for fault in faults]
 
 
+def test_commands_that_cannot_run(look):
+    """All of a jail's commands are looked at, whatever is wrong with its regexes."""
+    text = "[Definition]\nactionban = x $<ip>\n"
+    jail = JAIL + "failregex = (<HOST>\naction = one\n    two\nignorecommand = y $<ip>\n"
+    _, faults, _ = look({"jail.conf": jail, "action.d/one.conf": text, "action.d/two.conf": text})
+
+    assert [
+        "jail.conf:4: [app] failregex",
+        "action.d/one.conf:2: [app] actionban",
+        "action.d/two.conf:2: [app] actionban",
+        "jail.conf:7: [app] ignorecommand",
+    ] == [": ".join(fault.split(": ")[:2]) for fault in faults]
+
+
 def test_slips(warnings):
     """A name that nobody knows is passed over, as fail2ban does; whoever wrote it is told."""
     text = FILTER + "ignoreregx = x\n"

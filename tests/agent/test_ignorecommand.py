@@ -6,11 +6,10 @@ import time
 import pytest
 
 from stockade_agent import ignorecommand as module
-from stockade_agent import inspection
+from stockade_agent.audit import audit
 from stockade_agent.firewall.process import Ended
 from stockade_agent.ignorecommand import HANGS, LANES, MOST, PAUSE, IgnoreCommand
 from stockade_agent.model import Failure, FilterSpec, IgnoreCache, JailSpec, target
-from stockade_agent.pipe import read
 from stockade_agent.resolver import HostNames
 
 
@@ -217,7 +216,7 @@ def test_a_command_that_cannot_be_asked(host):
     assert f"jail.conf:{number + 1}: [bad] ignorecommand: " in host.jail("bad").problem
     assert "failed" == host.jail("bad").state
     assert "failed" != host.jail().state
-    faults = inspection.faults(read(str(host.folder)), time.time())
+    faults = audit(str(host.folder), time.time()).faults
     assert any("[bad] ignorecommand: " in str(fault) for fault in faults)
 
 
