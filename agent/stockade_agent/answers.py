@@ -97,34 +97,30 @@ def _attempt(pipe: Pipe, request: Request, now: float) -> Any:
 
 
 def _unban(pipe: Pipe, request: Request, now: float) -> Any:
-    wanted, absent = list(request.ids), dict.fromkeys(request.ids)
-    changed: list[str] = []
-    for guard in (
-        [pipe.guards.running(request.jail)] if request.jail else list(pipe.guards.values())
-    ):
-        if wanted == ALL:
-            changed += pipe.unban(guard.name, ALL, now)
-            continue
-        ids: dict[str, None] = {}
-        for id_ in wanted:
-            meant = _meant(guard, id_)
-            ids.update(dict.fromkeys(meant))
-            if meant:
-                absent.pop(id_, None)
-        changed += pipe.unban(guard.name, list(ids), now)
-    result: dict[str, Any] = {"changed": list(dict.fromkeys(changed))}
-    return {**result, "count": len(changed), "absent": [] if wanted == ALL else list(absent)}
+    wanted, changed = list(request.ids), []
+    absent = [] if wanted == ALL else list(dict.fromkeys(wanted))
+    for guard in [pipe.guards.running(request.jail)] if request.jail else pipe.guards.values():
+        meant = {id_: [id_] if wanted == ALL else _meant(guard, id_) for id_ in wanted}
+        ids = dict.fromkeys(id_ for found in meant.values() for id_ in found)
+        lifted = pipe.unban(guard.name, list(ids), now)
+        absent = [id_ for id_ in absent if not set(meant[id_]) & set(lifted)]
+        changed += lifted
+    return {
+        "changed": list(dict.fromkeys(changed)),
+        "count": len(changed),
+        "absent": absent,
+    }
 
 
 def _meant(guard: Guard, id_: str) -> list[str]:
-    """Return the banned ids that an id stands for: itself, and what is inside of a network."""
-    banned, wanted = guard.jail.banned, target(id_)
+    """Return the ids that an id stands for: itself, or what is banned inside of a network."""
+    wanted = target(id_)
     if wanted is None:
-        return [id_] if id_ in banned else []
+        return [id_]
     if "/" not in str(wanted):
-        return [str(wanted)] if str(wanted) in banned else []
-    network = Networks([wanted])
-    return [ban.id for ban in banned.values() if ban.address is not None and ban.address in network]
+        return [str(wanted)]
+    network, banned = Networks([wanted]), guard.jail.banned.values()
+    return [ban.id for ban in banned if ban.address is not None and ban.address in network]
 
 
 def _get(pipe: Pipe, request: Request, _now: float) -> Any:

@@ -103,6 +103,17 @@ def test_a_network_frees_what_is_inside(agent):
     assert 1 == agent.ask("unban", ids=("2001:DB8:0::1",))["count"]
 
 
+def test_who_is_freed_begins_anew(agent):
+    """Failures are forgotten with the ban, and where there is none yet."""
+    for _ in range(2):
+        agent.ask("attempt", "a", "b", jail="sshd", ids=("192.0.2.1",))
+        told = agent.ask("unban", ids=("192.0.2.1",))
+
+    assert {"changed": [], "count": 0, "absent": ["192.0.2.1"]} == told
+    assert [] == agent.banned()
+    assert 0 == agent.pipe.guards["sshd"].jail.failed_now
+
+
 def test_attempts_count_like_lines(agent):
     """Each line told by hand is a failure; none is one; enough of them are a ban."""
     agent.ask("attempt", jail="sshd", ids=("192.0.2.1",))

@@ -351,9 +351,11 @@ def _set(words: Words, ask: Ask) -> str:
 
 def _unbanip(jail: str, values: tuple[str, ...], ask: Ask) -> str:
     reports = _word(values, 0) == "--report-absent"
-    told = ask(Request("unban", jail, values[1:] if reports else values))
-    if reports and told["absent"]:
-        raise Refusal(f"not banned: {told['absent']!r}")
+    ids = values[1:] if reports else values
+    told = ask(Request("unban", jail, ids))
+    absent = [id_ for id_ in ids if id_ in told["absent"]]
+    if reports and absent:
+        raise Refusal(f"not banned: {absent}")
     return str(told["count"])
 
 
