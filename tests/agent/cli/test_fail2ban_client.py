@@ -2,16 +2,19 @@
 """Do scripts that read fail2ban-client go on, with our agent behind it?"""
 
 import io
+import json
 import os
 import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import stockade_agent
+from stockade_agent import answers, config
 from stockade_agent.cli import main, words
 from stockade_agent.control.protocol import (
     AgentStatus,
@@ -21,8 +24,12 @@ from stockade_agent.control.protocol import (
     Request,
 )
 from stockade_agent.errors import NoJailError
+from stockade_agent.log import Log
+from stockade_agent.pipe import Pipe
+from stockade_agent.protected import Protected
 
 
+DOCS = Path(__file__).parents[3] / "docs/fail2ban-client.md"
 SSHD = JailStatus(
     name="sshd",
     state="running",
@@ -388,3 +395,50 @@ def test_a_link_of_that_name(tmp_path):
     )
 
     assert ("3600\n", 0) == (done.stdout, done.returncode)
+
+
+# ---- the worked example
+
+EXAMPLE_CONF = """\
+[DEFAULT]
+enabled = true
+backend = polling
+bantime = 1h
+ignoreself = false
+failregex = ^ failed from <HOST>$
+action = nftables
+
+[sshd]
+logpath = {folder}/auth.log
+ignoreip = 203.0.113.0/24 192.0.2.1
+
+[web]
+logpath = {folder}/web.log
+"""
+
+
+def test_the_example_of_the_docs(tmp_path, monkeypatch):
+    """An agent whose log has told of one failure answers what the docs show."""
+    (tmp_path / "auth.log").write_text("1700000000 failed from 198.51.100.1\n")
+    (tmp_path / "web.log").touch()
+    (tmp_path / "jail.conf").write_text(EXAMPLE_CONF.format(folder=tmp_path))
+    (tmp_path / "stockade.conf").write_text(f"[Definition]\ndbfile = {tmp_path}/ledger\n")
+    alone = partial(Protected, own=lambda: (), routers=lambda: ())
+    monkeypatch.setattr("stockade_agent.pipe.Protected", alone)
+    now, log = 1_700_000_000.0, Log(io.StringIO())
+    pipe = Pipe(config.read(str(tmp_path)), now, log, "memory", clock=lambda: now)
+    pipe.start(now)
+    pipe.take("file", now)
+
+    def ask(request):
+        return json.loads(json.dumps(answers.answer(pipe, request, now)))
+
+    example = re.search(r"```console\n(.*?)```", DOCS.read_text(), re.DOTALL)[1]
+    for shown in example.split("# fail2ban-client ")[1:]:
+        asked, _, expected = shown.partition("\n")
+        try:
+            said = words.answer(asked.split(), ask)
+        except words.Refusal as refusal:
+            said = str(refusal)
+        assert expected == said.replace(str(tmp_path), "/var/log") + "\n", asked
+    pipe.close(now)
