@@ -43,7 +43,7 @@ unit: $(STAMP)  ## the tests that need no lab
 
 .PHONY: conformance
 conformance: $(STAMP)  ## compare with a real fail2ban: FAIL2BAN=DIR, or Debian's packages
-	@for family in configuration samples dates verdicts bans actions regex; do \
+	@for family in configuration samples dates verdicts bans actions regex client; do \
 	  $(BIN)/python -m conformance.$$family $(FAIL2BAN) || exit 1; done
 	$(BIN)/pytest -m slow tests/conformance
 

@@ -60,7 +60,7 @@ AGENT |= {
     "intake": BASE | {"journals", "sources"},
     "ignorecommand": BASE | {"firewall"},
     "guard": BASE | {"ignorecommand", "filter", "ignore", "jail", "log", "protected", "resolver"},
-    "guards": BASE | {"guard", "inspection", "log"},
+    "guards": BASE | {"config", "guard", "inspection", "log"},
     "actions": BASE
     | {"config", "control.protocol", "firewall", "guard", "ignorecommand", "log", "records"}
     | {"resolver"},
@@ -69,6 +69,8 @@ AGENT |= {
     | {"plain", "protected"},
 }
 AGENT["pipe"] = set(AGENT)
+AGENT["options"] = BASE | {"config", "guard", "intake", "log", "pipe"}
+AGENT["answers"] = BASE | {"control.protocol", "guard", "ignore", "options", "pipe"}
 AGENT["daemon"] = set(AGENT)
 AGENT["cli"] = BASE | {"daemon", "config", "filter", "lint", "control.client", "control.protocol"}
 AGENT["cli"] |= {"plain", "table"}

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Callable, Optional, TextIO
 
-from stockade_agent import __version__, status
+from stockade_agent import __version__, answers, status
 from stockade_agent.control.protocol import Request
 from stockade_agent.control.server import Peer, Server
 from stockade_agent.errors import ConfigError, ControlError
@@ -171,27 +171,22 @@ class Daemon:
 
     def _answer(self, request: Request, peer: Peer) -> Any:
         """Return the result of a request; see ``control.protocol``."""
-        now, command = time.time(), request.command
-        if command == "ping":
-            return "pong"
-        if command == "status":
-            return self._pipe.status(now, request.jail).to_json()
-        if command not in ("ban", "unban", "reload"):
-            raise ControlError(f"no command {command!r}")
-        if peer.uid not in (0, os.geteuid()):
-            raise ControlError(f"only root may {command}")
-        if command == "reload":
-            return self._reload()
-        change = self._pipe.ban if command == "ban" else self._pipe.unban
-        return {"changed": change(request.jail, request.ids, now)}
+        if request.command in answers.CHANGES and peer.uid not in (0, os.geteuid()):
+            raise ControlError(f"only root may {request.command}")
+        if request.command == "reload":
+            return self._reload(request)
+        return answers.answer(self._pipe, request, time.time())
 
-    def _reload(self) -> dict[str, list[str]]:
+    def _reload(self, request: Request) -> dict[str, list[str]]:
         """Take the configuration as it is now, or raise and keep the old one."""
-        former = self._pipe.intake
-        self._pipe.reload(time.time(), read(self._directory))
+        former, now = self._pipe.intake, time.time()
+        found, afresh = answers.asked(self._pipe, request, read(self._directory))
+        self._pipe.reload(now, found, afresh)
         for name in former.sources:
             self._loop.forget(name)
         self._follow()
+        if answers.UNBAN in request.words:
+            self._pipe.unban(request.jail, ["all"], now)
         self._log.info(f"reloaded: {self._pipe.summary()}")
         guards = self._pipe.guards
         return {"jails": sorted(guards), "faults": [str(fault) for fault in guards.faults]}
@@ -199,7 +194,7 @@ class Daemon:
     def _hangup(self) -> None:
         self._notify.reloading(time.monotonic())
         try:
-            self._reload()
+            self._reload(Request("reload"))
         except (ConfigError, ControlError) as error:
             self._log.error(f"reload: {error}")
         self._notify.ready(self._pipe.summary())

@@ -7,6 +7,7 @@
     ├── FirewallError          the firewall's tool refused, hung, or is not there
     ├── LedgerError            the ledger cannot be read or written
     └── ControlError           the agent said no to a request
+        ├── NoJailError        it runs no jail of that name
         └── NoAgentError       no agent answers on the control socket
 
 Only ``cli`` turns them into exit codes.
@@ -99,6 +100,10 @@ class LedgerError(StockadeError):
 
 class ControlError(StockadeError):
     """The agent refused a request."""
+
+
+class NoJailError(ControlError):
+    """The agent runs no jail of that name."""
 
 
 class NoAgentError(ControlError):

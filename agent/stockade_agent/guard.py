@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Optional
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Optional
 
 from stockade_agent.errors import ControlError
 from stockade_agent.filter import Filter, resolved
@@ -38,6 +39,9 @@ class Guard:
         command: its ``ignorecommand``, if it has one.
 
     Attributes:
+        spec: the jail as it works now.
+        configured: the jail as the configuration has it.
+        idle: lines that come now are passed over.
         failed: why it stopped by an error of its own, or "".
 
     Raises:
@@ -55,7 +59,8 @@ class Guard:
         now: float,
         command: Optional[IgnoreCommand] = None,
     ) -> None:
-        self.spec = spec
+        self.spec = self.configured = spec
+        self.idle = False
         self._command = command
         self.filter = Filter(spec.filter, findtime=spec.findtime, now=now)
         self.jail = Jail(spec, history=history)
@@ -75,6 +80,12 @@ class Guard:
     def problem(self) -> str:
         """What an operator must know of it, or ""."""
         said = [self.failed] if self.failed else []
+        if self.idle:
+            said.append("idle: what its logs say now is passed over")
+        if self.spec != self.configured:
+            names = [field.name for field in fields(self.spec)]
+            told = [n for n in names if getattr(self.spec, n) != getattr(self.configured, n)]
+            said.append(f"set by hand until the next reload: {', '.join(told)}")
         if not self.spec.filter.failregex:
             said.append("no failregex: nothing can match")
         if self.spec.shield is None and not any(action.holds for action in self.spec.commands):
@@ -85,7 +96,7 @@ class Guard:
 
     def read(self, block: Block, now: float, *, live: bool) -> list[Ban]:
         """Return the bans that a block of lines earns."""
-        if self.failed:
+        if self.failed or self.idle:
             return []
         try:
             return list(self._read(block, now, live=live))
@@ -115,6 +126,36 @@ class Guard:
             for failure, ignored in self._command.decided()
             for ban in self._judged(failure, now, "command" if ignored else "")
         ]
+
+    def attempt(self, id: str, lines: Sequence[str], now: float) -> list[Ban]:  # noqa: A002
+        """Return the bans that failures earn of which somebody tells by hand, one a line.
+
+        Raises:
+            ControlError: as ``check``.
+        """
+        address = self.check(id, now)
+        failure = Failure(
+            at=now,
+            id=str(address),
+            address=address,
+            attempts=max(1, len(lines)),
+            matches=tuple(lines),
+        )
+        return list(self._seen(failure, now))
+
+    def change(self, **options: Any) -> None:
+        """Take other values of the jail's options until ``revert``."""
+        self._take(replace(self.spec, **options))
+
+    def revert(self) -> None:
+        """Be again as the configuration has it."""
+        self.idle = False
+        if self.spec != self.configured:
+            self._take(self.configured)
+
+    def _take(self, spec: JailSpec) -> None:
+        self.spec = self.jail.spec = spec
+        self._shelter()
 
     def check(self, id: str, now: float) -> Target:  # noqa: A002
         """Return the address that may be banned by hand.

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Callable, Optional, Union
 
-from stockade_agent.errors import ConfigError, RegexError
+from stockade_agent.config.faults import nearest
+from stockade_agent.errors import ConfigError, NoJailError, RegexError
 from stockade_agent.guard import Guard
 from stockade_agent.inspection import command_fault, located
 from stockade_agent.log import Log
@@ -35,7 +36,7 @@ class Guards(Mapping[str, Guard]):
         faults = [fault for fault in config.faults if isinstance(fault, ConfigError)]
         for spec in config.jails:
             kept = keep.get(spec.name)
-            if kept is not None and kept.spec == spec and not kept.failed:
+            if kept is not None and kept.configured == spec and not kept.failed:
                 guards[spec.name] = kept
                 continue
             made = _made(spec, make)
@@ -84,18 +85,43 @@ class Guards(Mapping[str, Guard]):
             elif guard.jail.restore(ban, now) is not None:
                 said.notice(f"[{ban.jail}] Restore Ban {ban.id}")
 
-    def inherit(self, former: Guards, now: float) -> list[Ban]:
-        """Take over the bans of guards that these replace; return those that nobody holds now."""
+    def running(self, name: str) -> Guard:
+        """Return a jail at work.
+
+        Raises:
+            NoJailError: there is none of that name.
+        """
+        guard = self.get(name)
+        if guard is not None:
+            return guard
+        for fault in self.faults:
+            if fault.jail == name:
+                raise NoJailError(f"jail {name} does not run: {fault}")
+        raise NoJailError(f"no jail named {name}", remedy=nearest(name, self))
+
+    def inherit(self, former: Guards, now: float, afresh: Collection[str] = ()) -> list[Ban]:
+        """Take over what guards have that these replace; return the bans that nobody holds now.
+
+        What was set at run time ends here.
+
+        Args:
+            former: the guards until now.
+            now: seconds, UTC.
+            afresh: jails that take over their bans alone, neither failures nor totals.
+        """
         ended: list[Ban] = []
         for name, guard in former.items():
             heir = self.get(name)
             if heir is guard:
+                guard.revert()
                 continue
             ended += [
                 ban
                 for ban in guard.jail.banned.values()
                 if heir is None or heir.never(ban, now) or heir.jail.restore(ban, now) is None
             ]
+            if heir is not None and name not in afresh:
+                heir.jail.go_on(guard.jail)
         return ended
 
 

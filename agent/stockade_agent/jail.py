@@ -166,6 +166,11 @@ class Jail:
             return None
         return self._enforce(replace(ban, bantime=bantime, restored=True, prolonged=False))
 
+    def go_on(self, former: Jail) -> None:
+        """Go on counting where the same jail stopped under another configuration."""
+        self.failed_total, self.banned_total = former.failed_total, former.banned_total
+        self._counts = former._counts
+
     def due(self, now: float) -> list[Ban]:
         """Return the bans that have ended, soonest first, and forget them and old failures."""
         self._counts.forget(now - self.spec.findtime)

@@ -29,6 +29,7 @@ LEVELS = {
     "TRACEDEBUG": 7,
     "HEAVYDEBUG": 7,
 }
+_NUMBERS = {"DEBUG": 10, "INFO": 20, "NOTICE": 25, "WARNING": 30, "ERROR": 40}
 
 
 class Log:
@@ -48,8 +49,9 @@ class Log:
         self._keeps = False
 
     def level(self, level: str) -> None:
-        """Write what is at least as important as this."""
-        self._threshold = LEVELS.get(level, LEVELS["INFO"])
+        """Write what is at least as important as this: a name, or a number of Python's logging."""
+        name = _name(int(level)) if level.isdigit() else level
+        self._threshold = LEVELS.get(name, LEVELS["INFO"])
 
     def error(self, text: str) -> None:
         """Something that an operator must see to."""
@@ -108,3 +110,8 @@ class Log:
         except (OSError, ValueError):
             # Whoever read our log is gone; banning goes on without him.
             return
+
+
+def _name(number: int) -> str:
+    """Return the least important level that a number lets through."""
+    return next((name for name, least in _NUMBERS.items() if least >= number), "CRITICAL")

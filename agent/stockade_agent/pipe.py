@@ -8,12 +8,12 @@ present time as a value.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Callable, Optional
 
 from stockade_agent import __version__, config, status
-from stockade_agent.config.faults import nearest
 from stockade_agent.control.protocol import AgentStatus
 from stockade_agent.enforcement import Enforcement
 from stockade_agent.errors import ConfigError, ControlError
@@ -177,7 +177,7 @@ class Pipe:
             ControlError: there is no such jail, an address is never to be banned (then none
                 is banned), or the firewall refuses.
         """
-        guard = self._jail(jail)
+        guard = self.guards.running(jail)
         addresses = [guard.check(id_, now) for id_ in ids]
 
         def bans() -> Iterable[Ban]:
@@ -204,7 +204,7 @@ class Pipe:
         Raises:
             ControlError: there is no such jail.
         """
-        guards = [self._jail(jail)] if jail else self.guards.values()
+        guards = [self.guards.running(jail)] if jail else self.guards.values()
         lifted: list[Ban] = []
         every = list(ids) == ["all"]
         for guard in guards:
@@ -219,20 +219,45 @@ class Pipe:
         self._lift(lifted, now, by_hand=True, flushed=every)
         return list(dict.fromkeys(ban.id for ban in lifted))
 
-    def reload(self, now: float, read: Config) -> None:
+    def attempt(self, jail: str, ids: Iterable[str], lines: Sequence[str], now: float) -> list[str]:
+        """Count a failure of each address as if a log had told of it, one for each line.
+
+        Raises:
+            ControlError: there is no such jail, or an address is never to be banned.
+        """
+        guard, counted = self.guards.running(jail), []
+        for id_ in ids:
+            self._order(guard, partial(guard.attempt, id_, lines, now))
+            counted.append(id_)
+        self.carry_out(now)
+        self.records.commit(now)
+        return counted
+
+    def set_loglevel(self, level: str) -> None:
+        """Write log lines of another level until the next reload."""
+        self.spec = replace(self.spec, loglevel=level)
+        self._log.level(level)
+
+    def reload(self, now: float, read: Config, afresh: Collection[str] = ()) -> None:
         """Take another configuration; what it leaves as it was keeps its counts and bans.
 
         The caller opens the new ``intake`` to the loop; the old one is closed.
 
+        Args:
+            now: seconds, UTC.
+            read: the configuration.
+            afresh: jails that keep nothing but their bans.
+
         Raises:
             ControlError: it has faults that the present one has not; nothing is changed then.
         """
-        guards = Guards.of(read, partial(self._guard, now), self.guards)
+        keep = {name: guard for name, guard in self.guards.items() if name not in afresh}
+        guards = Guards.of(read, partial(self._guard, now), keep)
         known = {str(fault) for fault in self.guards.faults}
         new = [str(fault) for fault in guards.faults if str(fault) not in known]
         if new:
             raise ControlError(f"the old configuration stays: {'; '.join(new)}")
-        ended = guards.inherit(self.guards, now)
+        ended = guards.inherit(self.guards, now, afresh)
         for ban in ended:
             self._log.notice(f"[{ban.jail}] Unban {ban.id}")
         actions = self._engaged(guards)
@@ -259,7 +284,7 @@ class Pipe:
             ControlError: there is no such jail.
         """
         self.unban_due(now)
-        guards = [self._jail(jail)] if jail else list(self.guards.values())
+        guards = [self.guards.running(jail)] if jail else list(self.guards.values())
         totals = self.records.totals
         running = (
             status.of_jail(
@@ -343,15 +368,6 @@ class Pipe:
 
     def _in_force(self) -> Iterable[Ban]:
         return self.guards.bans()
-
-    def _jail(self, name: str) -> Guard:
-        guard = self.guards.get(name)
-        if guard is not None:
-            return guard
-        for fault in self.guards.faults:
-            if fault.jail == name:
-                raise ControlError(f"jail {name} does not run: {fault}")
-        raise ControlError(f"no jail named {name}", remedy=nearest(name, self.guards))
 
     def _guard(self, now: float, spec: JailSpec) -> Guard:
         command = None

@@ -31,7 +31,7 @@ def of_jail(
     spec, logs = guard.spec, intake.logs(guard.name)
     state = "failed" if guard.failed else "running" if logs else "waiting"
     problems = (guard.problem, intake.problem(guard.name))
-    bans = sorted(guard.jail.banned.values(), key=lambda ban: (ban.at, ban.id))
+    bans = sorted(guard.jail.banned.values(), key=lambda ban: ban.at)
     return JailStatus(
         name=guard.name,
         state=state,
@@ -51,6 +51,9 @@ def of_jail(
             for ban in bans
         ),
         actions=actions,
+        failed_run=guard.jail.failed_total,
+        banned_run=guard.jail.banned_total,
+        backend=spec.backend,
     )
 
 

@@ -21,7 +21,17 @@ def test_priorities_are_those_of_syslog():
 
 
 @pytest.mark.parametrize(
-    "level, said", [("CRITICAL", ""), ("WARNING", "w\n"), ("NOTICE", "w\nn\n"), ("odd", "w\nn\n")]
+    "level, said",
+    [
+        ("CRITICAL", ""),
+        ("WARNING", "w\n"),
+        ("NOTICE", "w\nn\n"),
+        ("odd", "w\nn\n"),
+        ("30", "w\n"),
+        ("25", "w\nn\n"),
+        ("26", "w\n"),
+        ("50", ""),
+    ],
 )
 def test_level(level, said):
     """What is less important than ``loglevel`` is left out; an odd one is INFO."""

@@ -2,6 +2,7 @@
 """The command ``stockade-agent``. Nothing but this package turns errors into exit codes.
 
     main ─▶ parser ─▶ commands, …    siblings; each says in ``add`` which commands it brings
+      └───▶ fail2ban_client ─▶ words ─▶ layout    another's command line, and a link's
 
 What a command does not need it does not import: ``status`` is asked often.
 """
@@ -11,10 +12,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Optional
 
 from stockade_agent.cli import commands, explain, regex
-from stockade_agent.cli.parser import FAILED, NO_AGENT, OK, USAGE, Commands
+from stockade_agent.cli.parser import FAIL2BAN_CLIENT, FAILED, NO_AGENT, OK, USAGE, Commands
 from stockade_agent.errors import ConfigError, NoAgentError, StockadeError
 from stockade_agent.plain import plain
 
@@ -24,9 +26,16 @@ __all__ = ["FAILED", "NO_AGENT", "OK", "USAGE", "main"]
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line and return its exit code."""
-    asked = _commands().parser.parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and os.path.basename(sys.argv[0]) == FAIL2BAN_CLIENT:
+        words.insert(0, FAIL2BAN_CLIENT)
+    if words[:1] == [FAIL2BAN_CLIENT]:
+        call, debug = partial(commands.speak, words[1:]), False
+    else:
+        asked = _commands().parser.parse_args(words)
+        call, debug = partial(asked.call, asked), asked.debug
     try:
-        code: int = asked.call(asked)
+        code: int = call()
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing is left to be flushed to him.
@@ -35,7 +44,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         return FAILED
     except Exception as error:  # noqa: BLE001 - an exit code of 1 would say that the user erred
-        if asked.debug or not isinstance(error, StockadeError):
+        if debug or not isinstance(error, StockadeError):
             import traceback  # noqa: PLC0415 - what is not needed is not imported
 
             traceback.print_exc()

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from stockade_agent import __version__
-from stockade_agent.cli.parser import DIRECTORY, OK, USAGE, Commands
+from stockade_agent.cli.parser import DIRECTORY, FAIL2BAN_CLIENT, OK, USAGE, Commands
 from stockade_agent.errors import ConfigError, ControlError
 from stockade_agent.model import AgentSpec, target
 from stockade_agent.plain import plain, printable
@@ -52,6 +52,10 @@ PING = """\
 ask whether the agent answers
   stockade-agent ping"""
 VERSION = "show the version"
+SPEAK = """\
+answer in the words of fail2ban's client; its --help shows them
+  stockade-agent fail2ban-client status sshd
+  stockade-agent fail2ban-client set sshd unbanip 192.0.2.7"""
 
 
 def add(commands: Commands) -> None:
@@ -76,6 +80,7 @@ def add(commands: Commands) -> None:
     commands.add("reload", _reload, RELOAD, commands.output, commands.where)
     commands.add("ping", _ping, PING, commands.output, commands.where)
     commands.add("version", _version, VERSION, commands.output)
+    commands.add(FAIL2BAN_CLIENT, _speak, SPEAK)
 
 
 def _run(asked: argparse.Namespace) -> int:
@@ -164,6 +169,17 @@ def _version(asked: argparse.Namespace) -> int:
     return OK
 
 
+def _speak(_asked: argparse.Namespace) -> int:
+    return speak(())
+
+
+def speak(words: Sequence[str]) -> int:
+    """Run a command line of fail2ban's client, whose options are its own."""
+    from stockade_agent.cli import fail2ban_client  # noqa: PLC0415 - most never ask it
+
+    return fail2ban_client.main(words)
+
+
 # ---- what they share
 
 
@@ -171,10 +187,11 @@ def _ask(asked: argparse.Namespace, command: str, jail: str = "", ids: Sequence[
     from stockade_agent.control.client import ask  # noqa: PLC0415 - see _run
     from stockade_agent.control.protocol import Request  # noqa: PLC0415 - see _run
 
-    return ask(asked.socket or _socket(asked.config), Request(command, jail, tuple(ids)))
+    return ask(asked.socket or socket_of(asked.config), Request(command, jail, tuple(ids)))
 
 
-def _socket(directory: str) -> str:
+def socket_of(directory: str) -> str:
+    """Return where the agent of a configuration listens."""
     names = ("fail2ban.conf", "stockade.conf", "stockade.d", "stockade.local")
     if not any(os.path.exists(f"{directory}/{name}") for name in names):
         if directory != DIRECTORY and not os.path.isdir(directory):

@@ -7,8 +7,8 @@ import json
 import socket
 from typing import Any
 
-from stockade_agent.control.protocol import Request
-from stockade_agent.errors import ControlError, NoAgentError
+from stockade_agent.control.protocol import NO_JAIL, Request
+from stockade_agent.errors import ControlError, NoAgentError, NoJailError
 
 
 CHUNK = 1 << 16
@@ -24,6 +24,7 @@ def ask(path: str, request: Request, timeout: float = 30.0) -> Any:
 
     Raises:
         NoAgentError: nobody answers, or not in time.
+        NoJailError: the agent runs no such jail.
         ControlError: the agent refused.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -49,7 +50,7 @@ def ask(path: str, request: Request, timeout: float = 30.0) -> Any:
         reply = json.loads(line)
         if reply["ok"]:
             return reply["result"]
-        refusal = str(reply["error"])
+        refusal, code = str(reply["error"]), reply.get("code")
     except (ValueError, TypeError, KeyError) as error:
         raise NoAgentError(f"{path}: this is no answer of an agent") from error
-    raise ControlError(refusal)
+    raise NoJailError(refusal) if code == NO_JAIL else ControlError(refusal)

@@ -5,9 +5,25 @@
     <- {"ok": true, "result": {"changed": ["192.0.2.7"]}}
     <- {"ok": false, "error": "no jail named sshdd (did you mean sshd?)"}
 
-Commands: ``status``, ``ban``, ``unban``, ``reload``, ``ping``. The dataclasses below are the
-``result`` of ``status``; ``stockade status --json`` carries the same object per host. Times
-are seconds since the epoch, durations are seconds.
+    command   asks for                                           result
+    ping                                                         "pong"
+    status    jail, or all                                       an ``AgentStatus``
+    ban       jail, ids                                          {"changed": [id, …]}
+    unban     jail or all, ids (``all`` alone for every one)     {"changed": [id, …], "count": bans,
+                                                                "absent": [id, …]}
+    attempt   jail, ids, words (log lines, a failure each)       {"changed": [id, …]}: was counted
+    reload    jail or all, words (``restart``, ``unban``,        {"jails": […], "faults": […]}
+              ``if-exists``)
+    get       jail or the agent itself, option                   {"value": …}
+    set       jail or the agent itself, option, words            {"value": …}: as ``get`` tells
+
+Who is not root may only ask for ``ping``, ``status`` and ``get``. What ``set`` changes lasts until
+the next reload. Where a request names a jail that does not run, the refusal has a ``code``:
+
+    <- {"ok": false, "error": "no jail named sshdd", "code": "no jail"}
+
+The dataclasses below are the ``result`` of ``status``; ``stockade status --json`` carries the same
+object per host. Times are seconds since the epoch, durations are seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +34,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 
+NO_JAIL = "no jail"
 MAX_LINE = 1 << 20
 """Bytes of the longest request; a longer one is refused and the connection closed."""
 
@@ -62,10 +79,14 @@ class JailStatus:
     Attributes:
         state: ``running``, ``waiting`` (for its first log to appear) or ``failed``.
         problem: why it does not run, or what troubles it, in one line; else "".
-        source: ``file`` or ``journal``.
+        source: ``file`` or ``journal``; "" if the configuration keeps it from running.
         logs: the log files covered now, or the lines of journalmatch.
         failed_now: ids with failures inside findtime.
+        failed_total: failures since the ledger began; so ``banned_total``.
         ports: what its bans close, as written in the configuration's words: ``22,5901``.
+        bans: those in force, in the order in which they began.
+        failed_run: failures since the agent started; so ``banned_run``, restored bans included.
+        backend: as the configuration has it: ``auto``, ``polling``, ``pyinotify``, ``systemd``.
     """
 
     name: str
@@ -83,6 +104,9 @@ class JailStatus:
     banned_total: int
     bans: tuple[BanStatus, ...]
     actions: tuple[ActionStatus, ...] = ()
+    failed_run: int = 0
+    banned_run: int = 0
+    backend: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,11 +179,18 @@ class AgentStatus:
 
 @dataclass(frozen=True)
 class Request:
-    """One request; ``jail`` empty means all jails."""
+    """One request; ``jail`` empty means all jails, or the agent itself.
+
+    Attributes:
+        option: what ``get`` and ``set`` are about.
+        words: values of the option, or what else a command takes.
+    """
 
     command: str
     jail: str = ""
     ids: tuple[str, ...] = field(default=())
+    option: str = ""
+    words: tuple[str, ...] = field(default=())
 
     def to_line(self) -> bytes:
         """Return the request as it goes over the socket."""

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-from stockade_agent.control.protocol import MAX_LINE, Request
-from stockade_agent.errors import ControlError, StockadeError
+from stockade_agent.control.protocol import MAX_LINE, NO_JAIL, Request
+from stockade_agent.errors import ControlError, NoJailError, StockadeError
 
 
 MAX_CLIENTS = 32
@@ -175,9 +175,11 @@ class _Client:
     def _answered(self, line: bytes, answer: Answer) -> dict[str, Any]:
         request = _request(line)
         if request is None:
-            return _refusal("a request is a JSON object with command, jail and ids")
+            return _refusal("a request is a JSON object with command, jail, ids, option and words")
         try:
             return {"ok": True, "result": answer(request, self._peer)}
+        except NoJailError as error:
+            return {**_refusal(str(error)), "code": NO_JAIL}
         except StockadeError as error:
             return _refusal(str(error))
 
@@ -193,12 +195,14 @@ def _request(line: bytes) -> Optional[Request]:
         return None
     if not isinstance(data, dict):
         return None
-    command, jail, ids = data.get("command"), data.get("jail", ""), data.get("ids", [])
-    if not (isinstance(command, str) and isinstance(jail, str) and isinstance(ids, list)):
+    texts = [data.get("command"), data.get("jail", ""), data.get("option", "")]
+    lists = [data.get("ids", []), data.get("words", [])]
+    if not all(isinstance(one, list) for one in lists):
         return None
-    if not all(isinstance(id_, str) for id_ in ids):
+    if not all(isinstance(text, str) for text in (*texts, *lists[0], *lists[1])):
         return None
-    return Request(command, jail, tuple(ids))
+    command, jail, option = texts
+    return Request(command, jail, tuple(lists[0]), option, tuple(lists[1]))
 
 
 def _clear(path: str) -> None:

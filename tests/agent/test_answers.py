@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: MIT
+"""Does the agent do what is asked of it over the socket, and say so?"""
+
+import io
+from functools import partial
+
+import pytest
+
+from stockade_agent import answers, config
+from stockade_agent.control.protocol import Request
+from stockade_agent.errors import ControlError, NoJailError
+from stockade_agent.log import Log
+from stockade_agent.pipe import Pipe
+from stockade_agent.protected import Protected
+
+
+NOW = 1_700_000_000.0
+JAIL_CONF = """\
+[DEFAULT]
+maxretry = 3
+bantime = 600
+findtime = 300
+ignoreself = false
+action = nftables[port=22]
+failregex = ^failed from <HOST>$
+
+[sshd]
+enabled = true
+logpath = {folder}/auth.log
+ignoreip = 198.51.100.0/24 203.0.113.9
+
+[web]
+enabled = true
+logpath = {folder}/web.log
+"""
+
+
+class Agent:
+    """An agent of two jails without a process around it."""
+
+    def __init__(self, folder):
+        self.folder, self.said = folder, io.StringIO()
+        self.write(JAIL_CONF)
+        text = f"[Definition]\ndbfile = {folder}/l\ncontrollers = {folder}/c\n"
+        (folder / "stockade.conf").write_text(text)
+        for name in ("auth.log", "web.log"):
+            (folder / name).touch()
+        log = Log(self.said, prefixed=False)
+        self.pipe = Pipe(self.read(), NOW, log, "memory", clock=lambda: NOW)
+        self.pipe.start(NOW)
+
+    def write(self, text):
+        (self.folder / "jail.conf").write_text(text.format(folder=self.folder))
+
+    def read(self):
+        return config.read(str(self.folder))
+
+    def ask(self, command, *words, jail="", option="", ids=(), now=NOW):
+        return answers.answer(self.pipe, Request(command, jail, ids, option, words), now)
+
+    def get(self, option, jail="sshd"):
+        return self.ask("get", jail=jail, option=option)["value"]
+
+    def set(self, option, *words, jail="sshd"):
+        return self.ask("set", *words, jail=jail, option=option)["value"]
+
+    def reload(self, *words, jail=""):
+        request = Request("reload", jail, words=words)
+        found, afresh = answers.asked(self.pipe, request, self.read())
+        self.pipe.reload(NOW, found, afresh)
+
+    def banned(self, jail="sshd"):
+        return list(self.pipe.guards[jail].jail.banned)
+
+
+@pytest.fixture
+def agent(tmp_path, monkeypatch):
+    # Whatever gateway the machine has.
+    alone = partial(Protected, own=lambda: (), routers=lambda: ())
+    monkeypatch.setattr("stockade_agent.pipe.Protected", alone)
+    made = Agent(tmp_path)
+    yield made
+    made.pipe.close(NOW)
+
+
+def test_unban_counts_each_jail_and_names_the_absent(agent):
+    """An address that two jails ban is two bans; one that nobody bans is told."""
+    for jail in ("sshd", "web"):
+        agent.ask("ban", jail=jail, ids=("192.0.2.1", "192.0.2.2"))
+    told = agent.ask("unban", ids=("192.0.2.1", "192.0.2.77"))
+
+    assert {"changed": ["192.0.2.1"], "count": 2, "absent": ["192.0.2.77"]} == told
+    assert ["192.0.2.2"] == agent.banned("sshd") == agent.banned("web")
+
+
+def test_a_network_frees_what_is_inside(agent):
+    """An address is itself alone; a network is all that is banned inside of it."""
+    agent.ask("ban", jail="sshd", ids=("192.0.2.1", "192.0.2.130", "192.0.2.0/25", "2001:db8::1"))
+
+    assert ["192.0.2.130"] == agent.ask("unban", jail="sshd", ids=("192.0.2.128/25",))["changed"]
+    assert 2 == agent.ask("unban", ids=("192.0.2.0/24",))["count"]
+    assert ["2001:db8::1"] == agent.banned()
+    assert 1 == agent.ask("unban", ids=("2001:DB8:0::1",))["count"]
+
+
+def test_who_is_freed_begins_anew(agent):
+    """Failures are forgotten with the ban, and where there is none yet."""
+    for _ in range(2):
+        agent.ask("attempt", "a", "b", jail="sshd", ids=("192.0.2.1",))
+        told = agent.ask("unban", ids=("192.0.2.1",))
+
+    assert {"changed": [], "count": 0, "absent": ["192.0.2.1"]} == told
+    assert [] == agent.banned()
+    assert 0 == agent.pipe.guards["sshd"].jail.failed_now
+
+
+def test_attempts_count_like_lines(agent):
+    """Each line told by hand is a failure; none is one; enough of them are a ban."""
+    agent.ask("attempt", jail="sshd", ids=("192.0.2.1",))
+    agent.ask("attempt", "first", jail="sshd", ids=("192.0.2.1",))
+    assert [] == agent.banned()
+    agent.ask("attempt", "a", "b", "c", jail="sshd", ids=("192.0.2.2",))
+
+    assert ["192.0.2.2"] == agent.banned()
+    with pytest.raises(ControlError, match="never banned"):
+        agent.ask("attempt", jail="sshd", ids=("198.51.100.1",))
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        ("bantime", 600),
+        ("findtime", 300),
+        ("maxretry", 3),
+        ("ignoreip", ["198.51.100.0/24", "203.0.113.9"]),
+        ("ignoreself", False),
+        ("usedns", "warn"),
+        ("failregex", ("^failed from <HOST>$",)),
+        ("ignoreregex", ()),
+        ("journalmatch", []),
+        ("actions", ["nftables"]),
+    ],
+)
+def test_options_of_a_jail(agent, option, value):
+    """An option is told as it works."""
+    assert value == agent.get(option)
+
+
+def test_options_of_the_agent(agent):
+    """Settings are told as they work, not as somebody wrote them."""
+    assert "INFO" == agent.get("loglevel", "")
+    assert "STDERR" == agent.get("logtarget", "")
+    assert f"{agent.folder}/l" == agent.get("dbfile", "")
+    assert 86400 == agent.get("dbpurgeage", "")
+    agent.pipe.take("file", NOW)
+    assert [f"{agent.folder}/auth.log"] == agent.get("logpath")
+
+
+@pytest.mark.parametrize(
+    "option, words, value",
+    [
+        ("bantime", ["1h"], 3600),
+        ("bantime", ["-1"], -1),
+        ("findtime", ["10m"], 600),
+        ("maxretry", ["1"], 1),
+        ("maxmatches", ["0"], 0),
+        ("ignoreself", ["yes"], True),
+        ("idle", ["on"], True),
+        ("addignoreip", ["192.0.2.1", "203.0.113.9"], "198.51.100.0/24 203.0.113.9 192.0.2.1"),
+        ("delignoreip", ["198.51.100.0/24"], "203.0.113.9"),
+    ],
+)
+def test_what_is_set_is_told(agent, option, words, value):
+    """``set`` answers what ``get`` tells from now on."""
+    expected = value.split() if isinstance(value, str) else value
+
+    assert expected == agent.set(option, *words)
+
+
+def test_what_is_set_works_until_the_next_reload(agent):
+    """A jail bans by what was set; the files hold again after a reload, counts go on."""
+    agent.set("maxretry", "1")
+    agent.set("bantime", "60")
+    agent.set("loglevel", "ERROR", jail="")
+    agent.ask("attempt", jail="sshd", ids=("192.0.2.1",))
+    assert 60 == agent.pipe.guards["sshd"].jail.banned["192.0.2.1"].bantime
+    assert "maxretry" in agent.pipe.guards["sshd"].problem
+    agent.reload()
+
+    assert (3, 600) == (agent.get("maxretry"), agent.get("bantime"))
+    assert "INFO" == agent.get("loglevel", "")
+    assert "set by hand" not in agent.pipe.guards["sshd"].problem
+    assert ["192.0.2.1"] == agent.banned()
+    assert 1 == agent.ask("status", jail="sshd")["jails"][0]["failed_run"]
+
+
+def test_an_ignored_address_is_not_counted(agent):
+    """``addignoreip`` holds at once, ``delignoreip`` too."""
+    agent.set("addignoreip", "192.0.2.0/24")
+    with pytest.raises(ControlError, match="never banned"):
+        agent.ask("ban", jail="sshd", ids=("192.0.2.1",))
+    agent.set("delignoreip", "192.0.2.0/24")
+
+    assert ["192.0.2.1"] == agent.ask("ban", jail="sshd", ids=("192.0.2.1",))["changed"]
+
+
+@pytest.mark.parametrize(
+    "option, words, why",
+    [
+        ("maxretry", ["0"], "greater than 0"),
+        ("maxretry", ["three"], "no whole number"),
+        ("maxretry", [], "one value"),
+        ("bantime", ["0"], "greater than 0"),
+        ("bantime", ["__import__('os')"], "no duration"),
+        ("idle", ["perhaps"], "neither on nor off"),
+        ("delignoreip", ["192.0.2.1"], "not in the list"),
+        ("addfailregex", ["<HOST>"], "at run time"),
+    ],
+)
+def test_what_cannot_be_set(agent, option, words, why):
+    """A value without meaning changes nothing, and says why."""
+    before = agent.pipe.guards["sshd"].spec
+    with pytest.raises(ControlError, match=f"{option}: .*{why}"):
+        agent.set(option, *words)
+
+    assert before is agent.pipe.guards["sshd"].spec
+
+
+@pytest.mark.parametrize(
+    "command, option", [("get", "colour"), ("get", "bantime"), ("set", "bantime"), ("odd", "")]
+)
+def test_unknown_words(agent, command, option):
+    """Neither options nor commands that nobody knows, nor jail options without a jail."""
+    with pytest.raises(ControlError):
+        agent.ask(command, "1", option=option)
+
+
+@pytest.mark.parametrize("command", ["get", "set", "ban", "unban", "attempt", "status"])
+def test_no_such_jail(agent, command):
+    """The refusal is of its own kind, so that a client can tell it."""
+    with pytest.raises(NoJailError, match="sshdd"):
+        agent.ask(command, "1", jail="sshdd", option="bantime", ids=("192.0.2.1",))
+
+
+def test_one_jail_is_reloaded_alone(agent):
+    """The other jails stay as they are, whatever their files say now."""
+    agent.write(JAIL_CONF.replace("bantime = 600", "bantime = 900"))
+    agent.reload(jail="web")
+
+    assert (600, 900) == (agent.get("bantime", "sshd"), agent.get("bantime", "web"))
+
+
+def test_a_jail_is_taken_out_alone(agent):
+    """A jail that is no longer enabled ends; its bans end with it."""
+    agent.ask("ban", jail="web", ids=("192.0.2.1",))
+    agent.write(JAIL_CONF.replace("[web]\nenabled = true", "[web]\nenabled = false"))
+    agent.reload(jail="web")
+
+    assert ["sshd"] == list(agent.pipe.guards)
+    assert {"sshd": set()} == agent.pipe.enforcement.firewall.banned()
+
+
+def test_restart_forgets_failures_and_keeps_bans(agent):
+    """``restart`` begins a jail afresh; without it even its counts go on."""
+    agent.ask("ban", jail="sshd", ids=("192.0.2.1",))
+    agent.ask("attempt", jail="sshd", ids=("192.0.2.2",))
+    agent.reload()
+    assert 1 == agent.pipe.guards["sshd"].jail.failed_now
+    agent.reload("restart", jail="sshd")
+
+    assert 0 == agent.pipe.guards["sshd"].jail.failed_now
+    assert ["192.0.2.1"] == agent.banned()
+
+
+def test_words_of_a_reload(agent):
+    """An unknown jail is refused unless ``if-exists`` allows for it; unknown words always."""
+    agent.reload("if-exists", jail="sshdd")
+    with pytest.raises(NoJailError, match="sshdd"):
+        agent.reload(jail="sshdd")
+    with pytest.raises(ControlError, match="unknown word 'hard'"):
+        agent.reload("hard")
+
+
+def test_an_idle_jail_passes_lines_over(agent):
+    """What is said meanwhile is never counted, and status tells."""
+    guard = agent.pipe.guards["sshd"]
+    agent.set("idle", "on")
+    (agent.folder / "auth.log").write_text("failed from 192.0.2.1\n" * 3)
+
+    assert "idle" in guard.problem
+    assert [] == guard.read(None, NOW, live=True)
+    assert False is agent.set("idle", "off")
+    assert "idle" not in guard.problem
