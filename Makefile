@@ -54,6 +54,10 @@ bench: $(STAMP)  ## the agent beside fail2ban, sshguard, grep: build/bench.json 
 bench-slow: $(STAMP)  ## the growth curve up to 10 million lines (root)
 	@$(BIN)/python -m bench --slow growth
 
+.PHONY: faults
+faults: packages  ## kill, cut, corrupt, fill, forge: build/faults.json (root; ROWS="kill fuzz")
+	@$(BIN)/python -m faults $(ROWS)
+
 .PHONY: demo
 demo: packages  ## two hosts up, push, attack, bans, status (root, Debian 12+)
 	@$(BIN)/python -m demo

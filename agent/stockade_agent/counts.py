@@ -16,9 +16,11 @@ own.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Optional
+
+from stockade_agent.model import Tally
 
 
 FULL = 4096
@@ -56,6 +58,18 @@ class Count:
         self.failures = 1 if retry else 0
         self.matches, self.data = matches, data
 
+    @classmethod
+    def of(cls, tally: Tally) -> Count:
+        """Return what ``under`` made a tally of."""
+        self = cls(tally.last, 0, tally.matches, tally.data)
+        self.first, self.retry, self.failures = tally.first, tally.retry, tally.failures
+        return self
+
+    def under(self, who: str, *, whole: bool) -> Tally:
+        """Return it as the tally of an id, for the ledger, with its lines or without."""
+        tally = Tally(who, self.first, self.last, self.retry, self.failures)
+        return tally._replace(matches=self.matches, data=self.data) if whole else tally
+
     def follow(self, at: float, findtime: int) -> None:
         """Move on to a later failure: what lies before findtime is weighed by the rate."""
         if at <= self.last:
@@ -84,6 +98,10 @@ class Counts:
     def __len__(self) -> int:
         """Return how many ids have failures; some of the rows may just be over."""
         return len(self._counts) + self._once.number + self._more.number
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the ids that are kept in full, the longest ago first."""
+        return iter(self._counts)
 
     def get(self, id_: str) -> Optional[Count]:
         """Return an id's count as it is now."""

@@ -11,7 +11,7 @@ from stockade_agent.errors import ConfigError, NoJailError, RegexError
 from stockade_agent.guard import Guard
 from stockade_agent.inspection import command_fault, located
 from stockade_agent.log import Log
-from stockade_agent.model import Ban, Config, JailSpec, Shield
+from stockade_agent.model import Ban, Config, JailSpec, Shield, Tally
 
 
 Make = Callable[[JailSpec], Guard]
@@ -84,6 +84,19 @@ class Guards(Mapping[str, Guard]):
                 said.warning(f"[{ban.jail}] {ban.id} stays free, though it was banned: {why}")
             elif guard.jail.restore(ban, now) is not None:
                 said.notice(f"[{ban.jail}] Restore Ban {ban.id}")
+
+    def recount(self, known: Callable[[str], Iterable[Tally]], now: float) -> None:
+        """Take the failures below maxretry that the ledger knows of each jail."""
+        for name, guard in self.items():
+            guard.jail.recount(known(name), now)
+
+    def tallies(self) -> dict[str, Iterator[Tally]]:
+        """Return jail -> failures below maxretry, of ids that are known, for a ledger to heal."""
+        return {name: guard.jail.tallies() for name, guard in self.items()}
+
+    def findtimes(self) -> dict[str, int]:
+        """Return jail -> how long its failures count, seconds."""
+        return {name: guard.spec.findtime for name, guard in self.items()}
 
     def running(self, name: str) -> Guard:
         """Return a jail at work.

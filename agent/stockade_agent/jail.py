@@ -7,6 +7,8 @@
     ban = jail.unban("192.0.2.7")       # by hand; None: was not banned
     ban = jail.restore(ban, now)        # from the ledger at start; None: over, or too old to keep
     bans = jail.due(now)                # those that have ended; call at jail.next_due()
+    tallies = jail.changed()            # whose failures below maxretry the ledger must note
+    jail.recount(tallies, now)          # from the ledger at start
 
 Nothing here asks the clock, reads or writes. Counts and bans follow fail2ban to the letter;
 the one difference is that an escalated ban gets its full time at once, where fail2ban bans
@@ -17,13 +19,14 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Callable, NamedTuple, Optional, Protocol
 
 from stockade_agent.counts import Count, Counts
 from stockade_agent.errors import RegexError
 from stockade_agent.formula import Formula
-from stockade_agent.model import FOREVER, Ban, Escalation, Failure, JailSpec, Target, target
+from stockade_agent.model import FOREVER, Ban, Escalation, Failure, JailSpec, Tally, Target, target
 
 
 MAX_DOUBLINGS = 20
@@ -77,6 +80,7 @@ class Jail:
         self.spec, self.failed_total, self.banned_total = spec, 0, 0
         self.banned: dict[str, Ban] = {}
         self._counts = Counts()
+        self._changed: set[str] = set()
         self._ends: list[tuple[float, str]] = []
         self._history = history if spec.escalation.enabled else None
         self._bantime = _Bantime(spec.escalation, rand)
@@ -143,7 +147,8 @@ class Jail:
 
     def unban(self, who: str) -> Optional[Ban]:
         """Forget an id's ban and its failures; return the ban, None if there was none."""
-        self._counts.take(who)
+        if self._counts.take(who) is not None:
+            self._changed.add(who)
         return self.banned.pop(who, None)
 
     def restore(self, ban: Ban, now: float) -> Optional[Ban]:
@@ -160,7 +165,9 @@ class Jail:
         if escalation.enabled:
             limit = FOREVER if escalation.maxtime is None else escalation.maxtime
         bantime = ban.bantime
-        if limit != FOREVER and (bantime == FOREVER or bantime > limit):
+        # An end that is no further away than that may be one that later failures have moved.
+        far = bantime == FOREVER or (bantime > limit and ban.at + bantime > now + limit)
+        if limit != FOREVER and far:
             bantime = limit
         if bantime != FOREVER and ban.at + bantime <= now:
             return None
@@ -193,7 +200,34 @@ class Jail:
             heapq.heappop(self._ends)
         return None
 
+    def changed(self) -> dict[str, Optional[Tally]]:
+        """Return id -> its tally (None: it has none now) of all that changed since the last call.
+
+        Those that have only become too old are not among them. Their lines are, where a
+        command may ask for them one day.
+        """
+        changed = {id_: self._tally(id_) for id_ in self._changed}
+        self._changed.clear()
+        return changed
+
+    def tallies(self) -> Iterator[Tally]:
+        """Yield the tallies whose ids are known, the longest ago first."""
+        return (tally for id_ in self._counts if (tally := self._tally(id_)) is not None)
+
+    def recount(self, tallies: Iterable[Tally], now: float) -> None:
+        """Take tallies from the ledger, in the order of ``tallies``, but none that is too old."""
+        horizon = now - self.spec.findtime
+        for tally in tallies:
+            if tally.last > horizon:
+                self._counts.take(tally.id)
+                self._counts.put(tally.id, Count.of(tally), horizon)
+
+    def _tally(self, who: str) -> Optional[Tally]:
+        count = self._counts.get(who)
+        return None if count is None else count.under(who, whole=bool(self.spec.commands))
+
     def _counted(self, failure: Failure, now: float) -> Count:
+        self._changed.add(failure.id)
         horizon = now - self.spec.findtime
         count = self._counts.take(failure.id)
         if count is not None and count.last > horizon:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is banned, until when and why, and how far each log was read: one sqlite file.
+"""What is banned, until when and why, whose failures count, how far each log was read: sqlite.
 
 Writes are collected in one transaction until ``commit``: a ban, the totals and the position
 of the log it came from are kept together or not at all. In WAL mode a killed process loses
@@ -8,20 +8,19 @@ what was not committed and nothing else.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Optional
 
+from stockade_agent import entries
 from stockade_agent.errors import LedgerError
-from stockade_agent.model import FOREVER, Ban, target
+from stockade_agent.model import FOREVER, Ban, Tally
 
 
-SCHEMA = 1
+SCHEMA = 2
 """The version that this agent writes; see ``_MIGRATIONS``."""
 
 _TABLES = """
@@ -43,7 +42,14 @@ CREATE TABLE totals (
 ) WITHOUT ROWID;
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-_MIGRATIONS: Mapping[int, str] = {0: _TABLES}
+_COUNTS = """
+CREATE TABLE counts (
+    jail TEXT NOT NULL, id TEXT NOT NULL, first REAL NOT NULL, last REAL NOT NULL,
+    retry REAL NOT NULL, failures INTEGER NOT NULL, matches TEXT NOT NULL, data TEXT NOT NULL,
+    PRIMARY KEY (jail, id)
+) WITHOUT ROWID;
+"""
+_MIGRATIONS: Mapping[int, str] = {0: _TABLES, 1: _COUNTS}
 """Version found in a file -> the statements that lead to the next one."""
 
 _COLUMNS = {
@@ -63,6 +69,7 @@ _COLUMNS = {
     "positions": ("log", "position", "at"),
     "totals": ("jail", "failed", "banned"),
     "notes": ("name", "value"),
+    "counts": ("jail", "id", "first", "last", "retry", "failures", "matches", "data"),
 }
 _BAN = """
 INSERT INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (jail, id) DO UPDATE SET
@@ -115,7 +122,7 @@ class Ledger:
             rows = self._db.execute(
                 "SELECT jail, id, address, at, bantime, failures, count FROM bans"
             )
-            return [ban for row in rows if (ban := _ban((*row, "[]", "{}"))) is not None]
+            return [ban for row in rows if (ban := entries.ban((*row, "[]", "{}"))) is not None]
 
     def whole(self, ban: Ban) -> Ban:
         """Return a ban with the matches and data that were noted with it."""
@@ -123,7 +130,7 @@ class Ledger:
             row = self._db.execute(
                 "SELECT matches, data FROM bans WHERE jail = ? AND id = ?", (ban.jail, ban.id)
             ).fetchone()
-        kept = _ban((*_row(ban)[:7], *row)) if row else None
+        kept = entries.ban((*entries.ban_row(ban)[:7], *row)) if row else None
         return replace(ban, matches=kept.matches, data=kept.data) if kept else ban
 
     def past(self, id: str, jail: Optional[str]) -> Optional[tuple[int, float]]:  # noqa: A002
@@ -146,6 +153,19 @@ class Ledger:
             rows = self._db.execute("SELECT jail, failed, banned FROM totals")
             return {jail: (failed, banned) for jail, failed, banned in rows}
 
+    def tallies(self, jail: str) -> Iterator[Tally]:
+        """Yield the failures below maxretry of a jail's ids, the longest ago first."""
+        with self._said():
+            rows = self._db.execute(
+                "SELECT id, first, last, retry, failures, matches, data FROM counts"
+                " WHERE jail = ? ORDER BY last",
+                (jail,),
+            )
+            for row in rows:
+                tally = entries.tally(row)
+                if tally is not None:
+                    yield tally
+
     def note(self, name: str) -> str:
         """Return what was last noted under a name, or ""."""
         with self._said():
@@ -163,7 +183,7 @@ class Ledger:
         bans = list(bans)
         new = [ban for ban in bans if not ban.prolonged and not ban.restored]
         with self._said():
-            self._run_each(_BAN, map(_row, bans))
+            self._run_each(_BAN, map(entries.ban_row, bans))
             self._run_each(_PAST, ((ban.id, ban.jail, ban.at, ban.bantime) for ban in new))
 
     def enforced(self, bans: Iterable[Ban]) -> None:
@@ -193,6 +213,21 @@ class Ledger:
         with self._said():
             for jail, (failed, banned) in totals.items():
                 self._run("INSERT OR REPLACE INTO totals VALUES (?, ?, ?)", (jail, failed, banned))
+
+    def recount(self, changed: Mapping[tuple[str, str], Optional[Tally]]) -> None:
+        """Note (jail, id) -> its failures below maxretry, or None where it has none any more."""
+        kept = ((jail, *entries.tally_row(tally)) for (jail, _), tally in changed.items() if tally)
+        gone = (key for key, tally in changed.items() if tally is None)
+        with self._said():
+            self._run_each("INSERT OR REPLACE INTO counts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", kept)
+            self._run_each("DELETE FROM counts WHERE jail = ? AND id = ?", gone)
+
+    def forget_counts(self, horizons: Mapping[str, float]) -> None:
+        """Forget failures that no longer count: of each jail those up to a time."""
+        with self._said():
+            self._run_each(
+                "DELETE FROM counts WHERE jail = ? AND last <= ?", tuple(horizons.items())
+            )
 
     def set_note(self, name: str, value: str) -> None:
         """Note something of the agent itself, such as the backend in use."""
@@ -335,7 +370,7 @@ def _salvage(path: str, db: sqlite3.Connection) -> int:
             places = ", ".join("?" * len(columns))
             with suppress(sqlite3.Error):
                 for row in source.execute(f"SELECT {', '.join(columns)} FROM {table}"):  # noqa: S608
-                    if table == "bans" and _ban(row) is None:
+                    if table == "bans" and entries.ban(row) is None:
                         continue
                     db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({places})", row)  # noqa: S608
                     saved += table == "bans"
@@ -343,36 +378,3 @@ def _salvage(path: str, db: sqlite3.Connection) -> int:
     finally:
         source.close()
     return saved
-
-
-def _row(ban: Ban) -> tuple[object, ...]:
-    return (
-        ban.jail,
-        ban.id,
-        None if ban.address is None else str(ban.address),
-        ban.at,
-        ban.bantime,
-        ban.failures,
-        ban.count,
-        json.dumps(ban.matches),
-        json.dumps(dict(ban.data)),
-    )
-
-
-def _ban(row: tuple[Any, ...]) -> Optional[Ban]:
-    """Return the ban that a row holds, or None where damage left no whole one."""
-    jail, id_, address, at, bantime, failures, count, matches, data = row[:9]
-    try:
-        return Ban(
-            jail=sys.intern(str(jail)),
-            id=str(id_),
-            address=None if address is None else target(str(address)),
-            at=float(at),
-            bantime=int(bantime),
-            failures=int(failures),
-            count=int(count),
-            matches=tuple(str(line) for line in json.loads(matches)),
-            data={str(key): str(value) for key, value in json.loads(data).items()},
-        )
-    except (TypeError, ValueError, AttributeError):
-        return None

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from types import MappingProxyType
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
 
 
 Address = Union[IPv4Address, IPv6Address]  # evaluated at import: no `|` before Python 3.10
@@ -107,6 +107,25 @@ class Failure:
     attempts: int = 1
     matches: tuple[str, ...] = ()
     data: Mapping[str, str] = field(default_factory=_none)
+
+
+class Tally(NamedTuple):
+    """The failures of an id that may still earn it a ban.
+
+    Attributes:
+        first: since when they count.
+        last: when the last one was.
+        retry: what maxretry is compared with.
+        failures: how many there were.
+    """
+
+    id: str
+    first: float
+    last: float
+    retry: float
+    failures: int
+    matches: tuple[str, ...] = ()
+    data: Mapping[str, str] = _NONE
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ class Pipe:
         for fault in self.guards.faults:
             self._log.error(f"configuration: {fault}")
         self.guards.restore(self.records.bans(), now, self._log)
+        self.guards.recount(self.records.tallies, now)
         if self._forced != Memory.name:
             self.healing.listen()
         self.enforcement.start(now, self.guards.shields())
@@ -158,11 +159,12 @@ class Pipe:
     def purge(self, now: float) -> None:
         """Let the ledger forget what is long over."""
         logs = [log for jail in self.guards for log in self.intake.logs(jail)]
-        self.records.purge(now, self.spec.dbpurgeage, [*logs, *self.intake.sources])
+        logs += self.intake.sources
+        self.records.purge(now, self.spec.dbpurgeage, logs, self.guards.findtimes())
 
     def heal_ledger(self, now: float) -> None:
         """Try a ledger that failed anew."""
-        self.records.heal(now, self.guards.keys(), self.guards.bans())
+        self.records.heal(now, self.guards.tallies(), self.guards.bans())
 
     def summary(self) -> str:
         """Return how things are, in one line."""
@@ -213,6 +215,7 @@ class Pipe:
                 address = target(id_)
                 ban = guard.jail.unban(id_ if address is None else str(address))
                 mine += [ban] if ban else []
+            self.records.recount(guard.name, guard.jail.changed())
             if every and mine and self.actions is not None:
                 self.actions.flush(guard.name, mine)
             lifted += mine
@@ -330,6 +333,7 @@ class Pipe:
             self.enforcement.order(ban)
             if self.actions is not None:
                 self.actions.order(ban)
+        self.records.recount(guard.name, guard.jail.changed())
         failed = guard.jail.failed_total - before
         if failed or new:
             self.records.count(guard.name, failed, new)

@@ -7,21 +7,23 @@ it down once it can.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Callable, Optional
 
 from stockade_agent.errors import LedgerError
 from stockade_agent.ledger import Ledger
 from stockade_agent.log import Log
-from stockade_agent.model import Ban
+from stockade_agent.model import Ban, Tally
 
 
 _BACKEND = "firewall"
+MOST_FAILING = 20_000
+"""Ids whose failures are remembered for a ledger that cannot be written."""
 
 
 class Records:
-    """Bans, totals and positions of logs, committed together.
+    """Bans, failures below maxretry, totals and positions of logs, committed together.
 
     Args:
         path: of the ledger.
@@ -44,6 +46,7 @@ class Records:
         self.backend = ""
         self._moved: dict[str, str] = {}
         self._counted: dict[str, tuple[int, int]] = {}
+        self._failing: dict[tuple[str, str], Optional[Tally]] = {}
         try:
             self._ledger = self._open()
             self.positions = self._ledger.positions()
@@ -60,6 +63,13 @@ class Records:
         except LedgerError as error:
             self._failed(error)
             return []
+
+    def tallies(self, jail: str) -> Iterator[Tally]:
+        """Yield the failures below maxretry that the ledger knows, for the start."""
+        try:
+            yield from self._ledger.tallies(jail)
+        except LedgerError as error:
+            self._failed(error)
 
     def whole(self, ban: Ban) -> Ban:
         """Return a ban with its matches and data, as far as they are known."""
@@ -100,6 +110,14 @@ class Records:
         self.totals[jail] = self._counted[jail] = (before[0] + failed, before[1] + banned)
         self.behind = True
 
+    def recount(self, jail: str, changed: Mapping[str, Optional[Tally]]) -> None:
+        """Note ids' failures below maxretry, or that they have none any more (None)."""
+        for id_, tally in changed.items():
+            self._failing[jail, id_] = tally
+            self.behind = True
+        while self.problem and len(self._failing) > MOST_FAILING:
+            del self._failing[next(iter(self._failing))]
+
     def held_by(self, backend: str) -> None:
         """Note which firewall holds the bans now."""
         self.backend = backend
@@ -110,12 +128,13 @@ class Records:
         self._write(lambda: self._flush(now))
         self.behind = False
 
-    def heal(self, now: float, jails: Collection[str], bans: Iterable[Ban]) -> bool:
+    def heal(self, now: float, tallies: Mapping[str, Iterable[Tally]], bans: Iterable[Ban]) -> bool:
         """Try a ledger that failed anew, and write down what it missed; return whether it works.
 
         Args:
             now: seconds, UTC.
-            jails: those that run; bans of others stay as the ledger has them.
+            tallies: jail -> failures below maxretry, of all jails that run, as far as they are
+                known; bans of other jails stay as the ledger has them.
             bans: those in force.
         """
         try:
@@ -126,32 +145,49 @@ class Records:
         old, self._ledger = self._ledger, ledger
         self._shut(old)
         try:
-            self._rewrite(now, jails, bans)
+            self._rewrite(now, tallies, bans)
         except LedgerError as error:
             self._failed(error)
             return False
         self._moved.clear()
         self._counted.clear()
+        self._failing.clear()
         self.problem = ""
         self._log.problem("ledger", "")
         return True
 
-    def _rewrite(self, now: float, jails: Collection[str], bans: Iterable[Ban]) -> None:
-        stale = {(ban.jail, ban.id): ban for ban in self._ledger.bans() if ban.jail in jails}
+    def _rewrite(
+        self, now: float, tallies: Mapping[str, Iterable[Tally]], bans: Iterable[Ban]
+    ) -> None:
+        stale = {(ban.jail, ban.id): ban for ban in self._ledger.bans() if ban.jail in tallies}
         # What the ledger knows already is no further ban in the id's history.
         self._ledger.ban(
             replace(ban, restored=True) if stale.pop((ban.jail, ban.id), None) else ban
             for ban in bans
         )
         self._ledger.unban(stale.values())
+        self._ledger.recount(self._failing)
+        for jail, own in tallies.items():
+            self._ledger.recount({(jail, tally.id): tally for tally in own})
         self._ledger.read_to(self.positions, now)
         self._ledger.count(self.totals)
         self._ledger.set_note(_BACKEND, self.backend)
         self._ledger.commit()
 
-    def purge(self, now: float, age: float, logs: Collection[str]) -> None:
-        """Forget what is long over; see ``Ledger.purge``."""
+    def purge(
+        self, now: float, age: float, logs: Collection[str], findtimes: Mapping[str, int]
+    ) -> None:
+        """Forget what is long over (see ``Ledger.purge``), and failures that count no more.
+
+        Args:
+            now: seconds, UTC.
+            age: ``dbpurgeage``, seconds.
+            logs: those that are still followed.
+            findtimes: of the jails that run.
+        """
+        horizons = {jail: now - findtime for jail, findtime in findtimes.items()}
         self._write(lambda: self._ledger.purge(now, age, logs))
+        self._write(lambda: self._ledger.forget_counts(horizons))
         self.commit(now)
 
     def close(self, now: float) -> None:
@@ -168,9 +204,11 @@ class Records:
     def _flush(self, now: float) -> None:
         self._ledger.read_to(self._moved, now)
         self._ledger.count(self._counted)
+        self._ledger.recount(self._failing)
         self._ledger.commit()
         self._moved.clear()
         self._counted.clear()
+        self._failing.clear()
 
     def _write(self, write: Callable[[], None]) -> None:
         if self.problem:

@@ -18,6 +18,7 @@ import stockade_agent
 from stockade_agent.control.client import ask
 from stockade_agent.control.protocol import AgentStatus, Request
 from stockade_agent.errors import ControlError, NoAgentError
+from stockade_agent.ledger import Ledger
 
 
 AGENT = str(Path(stockade_agent.__file__).parents[1])
@@ -185,6 +186,21 @@ def test_bans_and_totals_survive_a_restart(host, number):
     assert before.bans[0] in after.bans
     assert (6, 2) == (after.failed_total, after.banned_total)
     assert "[sshd] Restore Ban 192.0.2.7" in host.log()
+
+
+def test_failures_below_maxretry_survive_kill_9(host):
+    """Two failures of three are remembered once they are committed, and not counted again."""
+    host.start()
+    host.fail("192.0.2.7", 2)
+    host.until(lambda: host.jail().failed_total == 2)
+    host.until(lambda: Ledger(f"{host.folder}/ledger.sqlite3").totals() == {"sshd": (2, 0)})
+    host.end(signal.SIGKILL)
+    host.start()
+    assert (1, 2) == (host.jail().failed_now, host.jail().failed_total)
+    host.fail("192.0.2.7", 1)
+    host.until(lambda: host.banned() == {"192.0.2.7"})
+
+    assert 3 == host.jail().bans[0].failures
 
 
 def test_the_end_of_a_ban(host):

@@ -7,7 +7,7 @@ import pytest
 
 from stockade_agent.errors import RegexError
 from stockade_agent.jail import Jail
-from stockade_agent.model import FOREVER, Ban, Escalation, Failure, FilterSpec, JailSpec
+from stockade_agent.model import FOREVER, Ban, Escalation, Failure, FilterSpec, JailSpec, Tally
 
 
 WHO = "192.0.2.7"
@@ -159,6 +159,49 @@ def test_restore(options, bantime, expected):
     ban = counting.restore(Ban("sshd", WHO, ip_address(WHO), 100, bantime), 110)
 
     assert (100, expected, True) == (ban.at, ban.bantime, ban.restored)
+
+
+def test_restore_what_was_prolonged():
+    """An end that later failures have moved stays where it was."""
+    counting = jail(maxretry=1, bantime=60)
+    counting.add(failure(0), 0)
+    prolonged = counting.add(failure(50), 50)
+
+    assert 110 == prolonged.expires_at == jail(bantime=60).restore(prolonged, 51).expires_at
+
+
+def test_counts_go_on_in_another_run():
+    """Failures below maxretry that the ledger kept earn the ban that they would have earned."""
+    counting, again = jail(), jail()
+    for at in (0, 500, 1):
+        counting.add(failure(at), 500)
+    counting.add(failure(500, "192.0.2.8"), 500)
+    kept = counting.changed()
+    assert None is kept[WHO]  # banned
+    assert {} == counting.changed()
+    again.recount([kept["192.0.2.8"], *counting.tallies()], 600)
+
+    assert 1 == again.failed_now
+    assert None is again.add(failure(601, "192.0.2.8"), 601)
+    assert again.add(failure(602, "192.0.2.8"), 602).at == 602
+
+
+def test_counts_that_are_too_old_are_not_taken():
+    """Time goes on while no agent runs."""
+    again = jail()
+    again.recount([Tally(WHO, 0, 1, 2, 2)], 601)
+
+    assert 0 == again.failed_now
+
+
+def test_an_unban_is_a_change_of_counts():
+    """Who is let go starts from nothing in the next run too."""
+    counting = jail()
+    counting.add(failure(0), 0)
+    counting.changed()
+    counting.unban(WHO)
+
+    assert {WHO: None} == counting.changed()
 
 
 def test_restore_what_is_over():

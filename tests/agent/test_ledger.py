@@ -274,6 +274,23 @@ def test_a_ledger_of_a_newer_agent_is_set_aside(path, again):
     assert [ban().bare()] == opened.bans()
 
 
+def test_a_ledger_of_an_older_agent_is_brought_up_to_date(path, again):
+    """Bans, history and positions of the first schema stay."""
+    Path(path).parent.mkdir()
+    db = sqlite3.connect(path)
+    db.executescript(f"{module._MIGRATIONS[0]} PRAGMA user_version = 1;")
+    db.execute(
+        "INSERT INTO bans VALUES ('sshd', '192.0.2.7', '192.0.2.7', 1, 2, 3, 4, '[]', '{}', 1)"
+    )
+    db.commit()
+    db.close()
+    opened = again()
+
+    assert () == opened.warnings
+    assert ["192.0.2.7"] == [each.id for each in opened.bans()]
+    assert [] == list(opened.tallies("sshd"))
+
+
 def test_a_place_that_cannot_be_written(tmp_path):
     """A path that cannot be a file is a LedgerError, in one line."""
     (tmp_path / "file").write_text("")

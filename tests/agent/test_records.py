@@ -9,7 +9,7 @@ import pytest
 
 from stockade_agent.ledger import Ledger
 from stockade_agent.log import Log
-from stockade_agent.model import Ban, target
+from stockade_agent.model import Ban, Tally, target
 from stockade_agent.records import Records
 
 
@@ -86,7 +86,7 @@ def test_a_ledger_that_fails_is_said_once_and_written_down_later(records, path, 
     assert "nonsense" in records.problem
     assert 1 == said.getvalue().count("a restart would forget them")
 
-    assert records.heal(NOW, ["sshd"], [ban("192.0.2.2"), ban("192.0.2.4")])
+    assert records.heal(NOW, {"sshd": []}, [ban("192.0.2.2"), ban("192.0.2.4")])
     kept = Ledger(str(path))
     assert {"192.0.2.2", "192.0.2.3", "192.0.2.4"} == {each.id for each in kept.bans()}
     assert ({"log": "1:2:3:0"}, {"sshd": (3, 1)}) == (kept.positions(), kept.totals())
@@ -95,16 +95,53 @@ def test_a_ledger_that_fails_is_said_once_and_written_down_later(records, path, 
     kept.close()
 
 
+TALLY = Tally("192.0.2.9", 1.0, 2.0, 3.0, 3, ("a \x1b line",), {"user": "root"})
+
+
+def test_failures_below_maxretry_are_kept_with_the_position(records, path, said):
+    """The next agent has them, in the order of their last; those that are gone it has not."""
+    other = TALLY._replace(id="192.0.2.8", last=1.0)
+    records.recount("sshd", {TALLY.id: TALLY, other.id: other, "gone": TALLY._replace(id="gone")})
+    records.commit(NOW)
+    records.recount("sshd", {"gone": None})
+    records.read_to("log", "1:2:3:0")
+    records.commit(NOW)
+    records.recount("sshd", {TALLY.id: None})  # never committed
+    again = Records(str(path), Log(said))
+
+    assert [other, TALLY] == list(again.tallies("sshd"))
+    assert [] == list(again.tallies("vnc"))
+    again.purge(602.0, 86400.0, [], {"sshd": 600})
+    assert [] == list(again.tallies("sshd"))
+    again.close(NOW)
+
+
+def test_a_ledger_that_heals_is_told_of_all_failures(records, path, monkeypatch):
+    """What changed meanwhile it has then, and what the jails have; the rest stays."""
+    for jail in ("sshd", "vnc"):
+        records.recount(jail, {TALLY.id: TALLY})
+    records.commit(NOW)
+    broken(records, monkeypatch)
+    records.recount("sshd", {TALLY.id: None})
+    records.read_to("log", "1:2:3:0")
+    records.commit(NOW)
+    assert records.problem
+    other = TALLY._replace(id="192.0.2.8")
+
+    assert records.heal(NOW, {"sshd": [other]}, [])
+    assert ([other], [TALLY]) == tuple(list(records.tallies(jail)) for jail in ("sshd", "vnc"))
+
+
 def test_a_ledger_that_cannot_be_opened(said, tmp_path):
     """The agent starts without one, and takes it once it can be had."""
     (tmp_path / "state").write_text("in the way")
     records = Records(str(tmp_path / "state" / "ledger.sqlite3"), Log(said))
     assert records.problem
     records.intend([ban("192.0.2.7")])
-    assert not records.heal(NOW, ["sshd"], [ban("192.0.2.7")])
+    assert not records.heal(NOW, {"sshd": []}, [ban("192.0.2.7")])
     os.unlink(tmp_path / "state")
 
-    assert records.heal(NOW, ["sshd"], [ban("192.0.2.7")])
+    assert records.heal(NOW, {"sshd": []}, [ban("192.0.2.7")])
     assert [ban("192.0.2.7")] == records.bans()
     records.close(NOW)
 

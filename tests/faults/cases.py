@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""All cases by name, the most valuable first."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from faults import kills
+from faults.rows import Row
+
+
+class Case(NamedTuple):
+    """A case.
+
+    Attributes:
+        make: given an empty folder and ``small``, yields its rows.
+        lab: it starts hosts of the lab, and no namespaces of its own.
+    """
+
+    make: Callable[..., Iterator[Row]]
+    lab: bool = False
+
+
+CASES = {
+    "kill": Case(kills.kill),
+}
+
+__all__ = ["CASES", "Case", "Path"]

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""How rows are shown: a line in a terminal, a table in docs/reliability.md, build/faults.json."""
+
+import json
+from collections.abc import Iterable
+
+from bench.table import commit, machine, number
+from conformance.fetch import ROOT
+from faults.rows import Row
+
+
+JSON = ROOT / "build" / "faults.json"
+DOCUMENT = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- faults begins -->", "<!-- faults ends -->"
+
+
+def line(row: Row) -> str:
+    """Return a row for a terminal."""
+    verdict = "ok    " if row.passed else "FAILED"
+    figure = f"{number(row.figure)} {row.unit}"
+    return f"{verdict} {row.name}: {figure} (goal {row.goal}); {row.seen}".rstrip("; ")
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """Return the table for a document."""
+    lines = [
+        f"`make faults` on {machine()}:",
+        "",
+        "| fault | figure | goal | passed | seen | what others do |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        others = "; ".join(f"{who}: {what}" for who, what in row.others.items())
+        cells = (
+            row.name,
+            f"{number(row.figure)} {row.unit}",
+            row.goal,
+            "yes" if row.passed else "no",
+            row.seen,
+            others,
+        )
+        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+    return "\n".join(lines)
+
+
+def save(rows: Iterable[Row]) -> None:
+    """Write build/faults.json."""
+    JSON.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "target": "faults",
+        "commit": commit(),
+        "machine": machine(),
+        "rows": [row.to_json() for row in rows],
+    }
+    JSON.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def loaded() -> list[Row]:
+    """Return the rows of build/faults.json, none where there is no such file."""
+    if not JSON.exists():
+        return []
+    return [Row(**row) for row in json.loads(JSON.read_text())["rows"]]
+
+
+def document(rows: Iterable[Row]) -> None:
+    """Put the table between its marks in docs/reliability.md."""
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{markdown(rows)}\n{END}{after}")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
