@@ -344,7 +344,7 @@ class AgentSpec:
 
     firewall: str = "auto"
     chainprefix: str = "f2b-"
-    dbfile: str = "/var/lib/stockade/ledger.sqlite3"
+    dbfile: str = "/var/lib/stockade/agent/ledger.sqlite3"
     socket: str = "/run/stockade/agent.sock"
     controllers: str = "/etc/stockade/controllers"
     loglevel: str = "INFO"

@@ -285,6 +285,42 @@ def test_one_push_at_a_time(fake_host, converge, make_manifest):
     assert "another push is under way on this host (process 4711)" == result.error
 
 
+USERS = File("/etc/sysusers.d/stockade.conf", b"u stockade -\n")
+SYSUSERS = """\
+import os, sys
+with open(os.environ["FAKE"] + "/calls", "a") as calls:
+    calls.write("systemd-sysusers " + " ".join(sys.argv[1:]) + "\\n")
+if os.path.exists(os.environ["FAKE"] + "/no-users"):
+    sys.exit("no room in passwd")
+"""
+
+
+def test_users_are_made_before_the_unit_that_runs_as_one(fake_host, converge, make_manifest):
+    """A written file of sysusers.d is acted on, once, and before systemd hears of the unit."""
+    fake_host.script("systemd-sysusers", SYSUSERS)
+    manifest = make_manifest(files=with_file(make_manifest(), USERS))
+    converge(manifest)
+    made = [call for call in fake_host.calls if "sysusers" in call]
+
+    assert [f"systemd-sysusers {USERS.path}"] == made
+    assert fake_host.calls.index(made[0]) < fake_host.calls.index("systemctl daemon-reload")
+    converge(manifest)
+    assert made == [call for call in fake_host.calls if "sysusers" in call]
+
+
+def test_users_that_cannot_be_made(fake_host, converge, make_manifest):
+    """The push is undone, and says why."""
+    fake_host.script("systemd-sysusers", SYSUSERS)
+    (fake_host.fake / "no-users").touch()
+    before = fake_host.tree()
+
+    result = converge(make_manifest(files=with_file(make_manifest(), USERS)))
+
+    assert "failed" == result.outcome
+    assert result.error.startswith("systemd-sysusers: no room in passwd")
+    assert before == fake_host.tree()
+
+
 # ---- what it puts back
 
 

@@ -24,12 +24,13 @@ from stockade_agent.firewall.netlink import (
     ask,
     attribute,
     attributes,
+    can_destroy,
     destroy,
 )
 from stockade_agent.model import Shield, Target
 
 
-_ANY = bytes(4) + b"\xff" * 8  # interface and cookie of a socket
+_ANY_INTERFACE = bytes(4)
 
 FEW = 16
 """Addresses of IPv4 that the kernel is asked about one by one; past these, about all."""
@@ -60,7 +61,7 @@ def cut(bans: Mapping[str, Collection[Target]], shields: Mapping[str, Shield]) -
     Raises:
         OSError: the kernel was built without it, or we lack the right.
     """
-    _able()
+    can_destroy()  # a warning must not wait for the first ban
     ended = 0
     for version in (4, 6):
         doomed = {
@@ -137,15 +138,9 @@ def _connections(version: int, source: Optional[Address]) -> Iterator[Connection
             ip_address(theirs),
             int.from_bytes(protocol.get(_NUMBER, b""), "big"),
             int.from_bytes(port, "big"),
-            port + their_port + ours.ljust(16, b"\0") + theirs.ljust(16, b"\0") + _ANY,
+            port + their_port + ours.ljust(16, b"\0") + theirs.ljust(16, b"\0") + _ANY_INTERFACE,
             tracked_by,
         )
-
-
-def _able() -> None:
-    """Try it on a connection that cannot be: a warning must not wait for the first ban."""
-    with suppress(FileNotFoundError):
-        destroy(socket.AF_INET, bytes(36) + _ANY)
 
 
 def _end(connection: Connection) -> int:

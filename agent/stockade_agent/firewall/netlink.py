@@ -6,11 +6,13 @@ Needs CAP_NET_ADMIN. Only what ``watch`` and ``connections`` ask for.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 
@@ -23,7 +25,11 @@ READ = 1 << 18
 
 _REQUEST = 1
 _ERROR, _DONE = 2, 3
-_SOCKETS, _DESTROY = 4, 21  # the protocol that knows sockets, and its order to end one
+_SOCKETS = 4  # the protocol that knows sockets
+_LOOK_UP, _DESTROY = 20, 21
+_NO_CONNECTION = (6, 7, 10)  # states: over, closed, listening
+_IDENTITY = slice(4, 52)  # ports, addresses, interface and cookie, in an answer
+_ANY_COOKIE = b"\xff" * 8
 _HEAD = struct.Struct("=IHHII")  # length, type, flags, sequence number, origin
 _FAMILY = 4  # bytes of the family and what goes with it
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
@@ -83,23 +89,51 @@ def ask(subsystem: int, kind: int, flags: int, family: int, body: bytes = b"") -
 
 
 def destroy(family: int, known_by: bytes) -> None:
-    """End a TCP socket of this host, whoever owns it; its peer is told by a reset.
+    """End a TCP connection of this host, whoever owns its socket; its peer is told by a reset.
 
     Args:
         family: of its addresses.
-        known_by: ports and addresses, ours first, as the kernel's ``inet_diag_sockid`` has them.
+        known_by: ports and addresses, ours first, and the interface, as the kernel's
+            ``inet_diag_sockid`` has them.
 
     Raises:
         OSError: there is none, or the kernel was built without this.
     """
+    # Of a connection that is over, the kernel takes the socket that listens at its port for the
+    # one that is meant. So it is asked first what it would end, and told to end just that.
+    found = _socket(_LOOK_UP, 0, family, known_by + _ANY_COOKIE)
+    gone = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if len(found) < _IDENTITY.stop or found[1] in _NO_CONNECTION or found[4:8] != known_by[:4]:
+        raise gone
+    # Its cookie makes it that one and no later one; a socket of IPv6 may serve IPv4 as well.
+    try:
+        _socket(_DESTROY, ACK, found[0], found[_IDENTITY])
+    except OSError as error:
+        raise gone if error.errno == errno.ESTALE else error from None
+
+
+def can_destroy() -> None:
+    """Try it on a socket that cannot be.
+
+    Raises:
+        OSError: the kernel was built without it, or we lack the right.
+    """
+    with suppress(FileNotFoundError):
+        _socket(_DESTROY, ACK, socket.AF_INET, bytes(40) + _ANY_COOKIE)
+
+
+def _socket(order: int, flags: int, family: int, identity: bytes) -> bytes:
+    states = 0xFFFFFFFF
+    body = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, states) + identity
     with connect(_SOCKETS) as asking:
-        states = 0xFFFFFFFF
-        body = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, states) + known_by
-        _send(asking, _DESTROY, ACK, body)
+        _send(asking, order, flags, body)
         data = asking.recv(READ)
-        for number, _, start, _ in _walk(data):
+        for number, _, start, end in _walk(data):
             if number == _ERROR:
                 _check(data[start : start + 4])
+            else:
+                return data[start:end]
+    return b""
 
 
 def _send(asking: socket.socket, number: int, flags: int, content: bytes) -> None:

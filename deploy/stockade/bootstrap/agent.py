@@ -17,7 +17,7 @@ import io
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 from pyinfra.facts.server import Command
-from pyinfra.operations import apt, dnf, files, systemd
+from pyinfra.operations import apt, dnf, files, server, systemd
 
 from stockade.model import Manifest
 
@@ -50,6 +50,13 @@ def agent(manifest: Manifest) -> None:
         files.line(name=f"allow {address}", path=CONTROLLERS, line=address)
         for address in manifest.controllers
     ]
+    users = [file.path for file in manifest.files if file.path.startswith("/etc/sysusers.d/")]
+    if users:
+        server.shell(
+            name="users",
+            commands=[f"systemd-sysusers {' '.join(users)}"],
+            _if=lambda: any(operation.did_change() for operation in done),
+        )
     unit = next(file.path for file in manifest.files if file.path.endswith(".service"))
     service = unit.rsplit("/", 1)[-1]
     systemd.service(name="run", service=service, running=True, enabled=True)

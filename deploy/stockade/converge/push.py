@@ -108,6 +108,7 @@ def push(
         _compile(host, compiled, agent)
         _write_record(host, plan)
         _restore_labels(host, paths)
+        service.make_users(host, [switch.path for switch in plan.switches if switch.wanted])
         units = any(switch.path.startswith(UNIT_FOLDERS) for switch in plan.switches)
         if plan.actions:
             wire.phase("restarting the agent" if "reload" not in plan.actions else "reloading")

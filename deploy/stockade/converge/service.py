@@ -14,6 +14,7 @@ from stockade.converge.wire import Wire
 
 
 UNIT = "stockade-agent.service"
+USERS_FOLDER = "/etc/sysusers.d/"
 POLL = 0.1
 PROPERTIES = ("Id", "ActiveState", "UnitFileState", "MainPID")
 
@@ -79,6 +80,19 @@ def verify(host: Host, staged: Path, unit: str, bundle: str) -> Optional[str]:
     if done.rc in (0, -1, 127) or not ours:
         return None
     return " / ".join(line.replace(str(staged), unit) for line in ours[:3])
+
+
+def make_users(host: Host, paths: Sequence[str]) -> None:
+    """Make the system users that written files in sysusers.d ask for: units may run as them.
+
+    Raises:
+        Unhealthy: they could not be made.
+    """
+    asking = [path for path in paths if path.startswith(USERS_FOLDER)]
+    if asking:
+        done = host.run("systemd-sysusers", *asking)
+        if done.rc != 0:
+            raise Unhealthy(f"systemd-sysusers: {done.words}")
 
 
 def switch(

@@ -121,6 +121,18 @@ def test_tcp(scene, host, address):
     assert 0 == scene.ban(address)
 
 
+@pytest.mark.parametrize("host, address", [(2, "10.77.1.2"), ("fd77:1::2", "fd77:1::2")])
+def test_a_connection_that_is_over(scene, host, address):
+    """The kernel still tracks it; who listens at its port goes on listening."""
+    over = opened(scene, host)
+    over.stdin.close()
+    over.wait()
+    assert 1 == scene.ban(address)
+
+    assert "answer" == says(opened(scene, 3))
+    assert "answer" == says(opened(scene, "fd77:1::3"))
+
+
 def test_all_ports_and_many(scene):
     """More than a few addresses, and a network, are found among all connections."""
     clients = [opened(scene, number) for number in range(2, 8)]
