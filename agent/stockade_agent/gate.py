@@ -131,13 +131,21 @@ class Gate:
         if end < 0:
             end = len(data)
         if not self._ways:
-            return list(_every_line(data, begin, end))
+            return list(every_line(data, begin, end))
         memo = {} if memo is None else memo
         found = [_found(n, data, memo, begin, end) for n in self._way(data, begin, end)]
         found = [spans for spans in found if spans]
         if len(found) == 1:
             return found[0]
         return sorted(set().union(*found))
+
+    def floods(self, data: bytes, memo: Memo) -> bool:
+        """Return whether so many lines of a block could match that it is not worth a search."""
+        if not self._ways or len(data) < 4 * SAMPLE:
+            return not self._ways
+        end = data.rfind(b"\n", 0, SAMPLE) + 1
+        found = [_found(needle, data, memo, 0, end) for needle in self._way(data, 0, SAMPLE)]
+        return 2 * len(set().union(*found)) > data.count(b"\n", 0, end)
 
     def _way(self, data: bytes, begin: int, end: int) -> tuple[Needle, ...]:
         """Return the needles that are cheapest to look for in such a block."""
@@ -359,7 +367,8 @@ def _keeps_ascii(encoding: str) -> bool:
     return name == "utf-8" or bool(_SINGLE_BYTE.match(name))
 
 
-def _every_line(data: bytes, position: int, size: int) -> Iterator[Span]:
+def every_line(data: bytes, position: int, size: int) -> Iterator[Span]:
+    """Yield begin and end of each line of a part of a block."""
     while position < size:
         end = data.find(b"\n", position, size)
         end = size if end < 0 else end

@@ -124,7 +124,7 @@ class Guard:
         return [
             ban
             for failure, ignored in self._command.decided()
-            for ban in self._judged(failure, now, "command" if ignored else "")
+            if (ban := self._judged(failure, now, "command" if ignored else "")) is not None
         ]
 
     def attempt(self, id: str, lines: Sequence[str], now: float) -> list[Ban]:  # noqa: A002
@@ -179,7 +179,12 @@ class Guard:
 
     def _read(self, block: Block, now: float, *, live: bool) -> Iterator[Ban]:
         for failure in self.filter.failures(block, now, live=live):
-            yield from self._seen(failure, now)
+            if failure.host is not None:
+                yield from self._seen(failure, now)
+            else:
+                ban = self._counted(failure, now)
+                if ban is not None:
+                    yield ban
 
     def _seen(self, failure: Failure, now: float) -> Iterator[Ban]:
         if failure.host is not None:
@@ -190,39 +195,43 @@ class Guard:
             if not addresses:
                 self._log.warning(f"[{self.name}] no address of {failure.host} is known")
             for found in resolved(failure, addresses):
-                yield from self._counted(found, now)
+                ban = self._counted(found, now)
+                if ban is not None:
+                    yield ban
         else:
-            yield from self._counted(failure, now)
+            ban = self._counted(failure, now)
+            if ban is not None:
+                yield ban
 
-    def _counted(self, failure: Failure, now: float) -> Iterator[Ban]:
+    def _counted(self, failure: Failure, now: float) -> Optional[Ban]:
         unknown = self._learn(now)
         if unknown:
             # Until its ignore list is known, a jail bans nobody whom it might name.
             self._wait(failure, unknown)
-            return
+            return None
         why = self.ignore.ignored(failure)
         if not why and self._command is not None:
             ignored = self._command.ask(failure, now)
             if ignored is None:
-                return
+                return None
             why = "command" if ignored else ""
-        yield from self._judged(failure, now, why)
+        return self._judged(failure, now, why)
 
-    def _judged(self, failure: Failure, now: float, why: str) -> Iterator[Ban]:
-        """Count a failure, unless something speaks against it."""
+    def _judged(self, failure: Failure, now: float, why: str) -> Optional[Ban]:
+        """Count a failure, unless something speaks against it; return the ban that it earns."""
         if why:
             self._log.info(f"[{self.name}] Ignore {failure.id} by {why}")
-            return
-        self._log.info(f"[{self.name}] Found {failure.id}")
+            return None
+        self._log.info(f"[{self.spec.name}] Found {failure.id}")
         ban = self.jail.add(failure, now)
         if ban is None:
-            return
+            return None
         why = self.never(ban, now)
         if why:
             self.jail.unban(ban.id)
             self._log.warning(f"[{self.name}] {ban.id} would be banned, but is never: {why}")
-            return
-        yield ban
+            return None
+        return ban
 
     def _wait(self, failure: Failure, name: str) -> None:
         if len(self._waiting) >= MOST_WAITING:

@@ -21,6 +21,7 @@ from typing import Optional, Union
 from stockade_agent.model import Address, Ban, Failure, JailSpec, Target, target
 
 
+_MOST_PASSED = 8192
 _SEPARATORS = re.compile(r"[\s,]+")
 
 
@@ -84,15 +85,22 @@ class Ignore:
         listed = _Listed(e for e in entries if not e.startswith("file:"))
         self._networks, self._ids = listed.networks, listed.names
         self._resolved: dict[str, frozenset[Address]] = {}
+        # Whoever guesses comes again: id -> the address that nothing here covers.
+        self._passed: dict[str, Target] = {}
 
     @property
     def names(self) -> frozenset[str]:
         """The host names whose addresses are ignored once ``resolved`` has told them."""
+        if not self._files:
+            return self._ids
         return self._ids.union(*(file.listed.names for file in self._files))
 
     def resolved(self, name: str, addresses: Iterable[Address]) -> None:
         """Take the present addresses of one of ``names``."""
-        self._resolved[name] = frozenset(addresses)
+        known = frozenset(addresses)
+        if self._resolved.get(name) != known:
+            self._resolved[name] = known
+            self._passed.clear()
 
     def ignored(self, subject: Union[Failure, Ban, str]) -> str:
         """Return why a failure, ban or id is ignored, in a few words; "" when it is not."""
@@ -102,6 +110,16 @@ class Ignore:
             id_, address = subject.id, subject.address
         if address is None:
             return "ip" if id_ in self._ids else ""
+        if self._passed.get(id_) is address:
+            return ""
+        why = self._why(address)
+        if not why and not self._files:
+            if len(self._passed) >= _MOST_PASSED:
+                self._passed.clear()
+            self._passed[id_] = address
+        return why
+
+    def _why(self, address: Target) -> str:
         if address in self._controllers:
             return "controller"
         if address in self.own:

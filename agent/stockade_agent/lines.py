@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional
 from stockade_agent.dates import DateDetector, years
 from stockade_agent.errors import RegexError
 from stockade_agent.failregex import Pattern
-from stockade_agent.gate import Gate, Span, Tears
+from stockade_agent.gate import Gate, Span, Tears, every_line
 from stockade_agent.model import Block, FilterSpec
 from stockade_agent.sessions import Sessions
 
@@ -85,7 +85,11 @@ class Lines:
         self.detector = DateDetector(
             spec.datepattern, zone=spec.logtimezone, exact_years=years(now, first_year)
         )
-        self._cut_gates, self._whole_gates = self._gates(prefregex, failregex)
+        # Lines of these cannot be found in undecoded bytes.
+        self._wide = self._encoding.startswith(("utf-16", "utf-32"))
+        self._regexes = prefregex, failregex
+        self._dated_gates: Optional[_Gates] = None
+        self._bare_gates: Optional[_Gates] = None
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
         self._last: Optional[float] = None
         self._last_text = ""
@@ -96,8 +100,9 @@ class Lines:
 
     def read(self, block: Block, now: float, *, live: bool) -> Iterator[Dated]:
         """Yield the lines of a block that could match and are young enough."""
+        date = self.date
         for text, at in self._candidates(block):
-            dated = self.date(text, now, at=at, live=live)
+            dated = date(text, now, at=at, live=live)
             if dated is not None:
                 yield dated
 
@@ -126,7 +131,7 @@ class Lines:
 
     def _candidates(self, block: Block) -> Iterator[tuple[str, Optional[float]]]:
         data, times = block.data, block.times
-        if self._cut_gates is None:
+        if self._wide:
             decoder = self._decoders.get(block.log)
             if decoder is None:
                 decoder = codecs.getincrementaldecoder(self._encoding)("replace")
@@ -135,13 +140,13 @@ class Lines:
                 yield line, times[number] if times is not None else None
         elif times is not None:
             number = position = 0
-            for start, end in self._spans(block, self._whole_gates):
+            for start, end in self._spans(block, self._gates(dated=False)):
                 number += data.count(b"\n", position, start)
                 position = start
                 yield self._decoded(data[start:end]), times[number]
         else:
             seen = 0
-            for start, end in self._spans(block, self._cut_gates):
+            for start, end in self._spans(block, self._gates(dated=True)):
                 self._gap = (data, seen, start)
                 seen = min(end + 1, len(data))
                 yield self._decoded(data[start:end]), None
@@ -152,6 +157,9 @@ class Lines:
     def _spans(self, block: Block, gates: _Gates) -> Iterator[Span]:
         """Yield where the lines are that could match, and change anything if they do."""
         data, position = block.data, 0
+        if gates.counting.floods(data, block.found):
+            yield from every_line(data, 0, len(data))
+            return
         lines = gates.counting.lines(data, block.found)
         if gates.ending is None:
             yield from lines
@@ -235,20 +243,22 @@ class Lines:
                 self._last_text = text[found.start : found.end]
                 return
 
-    def _gates(
-        self, prefregex: Sequence[Pattern], failregex: Sequence[Pattern]
-    ) -> tuple[Optional[_Gates], _Gates]:
-        """Return the gates for lines that carry their date, and those for lines without one.
-
-        The first are None where lines cannot be found in undecoded bytes.
-        """
-        whole = _Gates.of(prefregex, failregex, self._encoding, None, marked=True)
-        if self._encoding.startswith(("utf-16", "utf-32")):
-            return None, whole
-        detector = self.detector
-        tears = None if detector.dateless else detector.tears
-        marked = detector.dateless or detector.clean_begin
-        return _Gates.of(prefregex, failregex, self._encoding, tears, marked=marked), whole
+    def _gates(self, *, dated: bool) -> _Gates:
+        """Return the gates for lines that carry their date, or for those that have none."""
+        gates = self._dated_gates if dated else self._bare_gates
+        if gates is None:
+            cut = dated and not self.detector.dateless
+            gates = _Gates.of(
+                *self._regexes,
+                self._encoding,
+                self.detector.tears if cut else None,
+                marked=not cut or self.detector.clean_begin,
+            )
+            if dated:
+                self._dated_gates = gates
+            else:
+                self._bare_gates = gates
+        return gates
 
 
 class _Gates(NamedTuple):

@@ -189,7 +189,7 @@ def test_no_match_is_gated_away(failregexes, prefregex, log, pattern, journal):
     found = [failure.matches for failure in Filter(spec, now=NOW).failures(block, NOW)]
     every = Filter(spec, now=NOW)
     open_ = _Gates(Gate(None, []), None, marked=False)
-    every._lines._cut_gates = every._lines._whole_gates = open_
+    every._lines._dated_gates = every._lines._bare_gates = open_
 
     assert [failure.matches for failure in every.failures(block, NOW)] == found
 
@@ -254,9 +254,9 @@ def test_ends_of_sessions_can_wait(said, cut, pattern, journal):
     ]
     spec = replace(SESSION, datepattern=pattern)
     waits, every = Filter(spec, now=NOW), Filter(spec, now=NOW)
-    assert waits._lines._whole_gates.ending
+    assert waits._lines._gates(dated=not journal).ending
     open_ = _Gates(Gate(None, []), None, marked=False)
-    every._lines._cut_gates = every._lines._whole_gates = open_
+    every._lines._dated_gates = every._lines._bare_gates = open_
 
     for block in blocks:
         assert list(every.failures(block, NOW)) == list(waits.failures(block, NOW))
@@ -325,3 +325,14 @@ def test_a_word_far_from_the_begin_stays_whole():
     assert {1} == set(detector.tears('"x', 0))
     assert {1} == set(detector.tears('"x', 1))
     assert set() == set(detector.tears('"x', 2))
+
+
+def test_a_flood_is_not_searched():
+    """Where most lines could match, each is looked at; a few cost a search only."""
+    gate = Gate(syntax(r"daemon\["), [syntax(word) for word in ("Failed", "Refused", "Locked")])
+    flood = b"host daemon[7]: Failed\n" * 4000
+    quiet = b"host daemon[7]: all is well\n" * 4000
+
+    assert gate.floods(flood, {})
+    assert not gate.floods(quiet, {})
+    assert not gate.floods(b"host daemon[7]: Failed\n", {})

@@ -115,3 +115,24 @@ def test_own_addresses():
 
     assert {ip_address("127.0.0.1"), ip_address("::1")} <= found
     assert all(address.max_prefixlen in (32, 128) for address in found)
+
+
+def test_who_passed_is_asked_about_again_when_a_name_moves():
+    """An address that was nobody's is ignored as soon as a name in ignoreip has it."""
+    jail = ignore("good.example")
+    failure = Failure(at=0.0, id="192.0.2.7", address=ip_address("192.0.2.7"))
+    assert ["", ""] == [jail.ignored(failure), jail.ignored(failure)]
+    jail.resolved("good.example", [failure.address])
+
+    assert "dns" == jail.ignored(failure)
+
+
+def test_an_id_that_passed_does_not_vouch_for_another_address():
+    """What stands beside an id is what is asked about."""
+    jail = ignore("192.0.2.0/24")
+    outside, inside = (
+        Failure(at=0.0, id="somebody", address=ip_address(text))
+        for text in ("198.51.100.1", "192.0.2.1")
+    )
+
+    assert ["", "ip", ""] == [jail.ignored(one) for one in (outside, inside, outside)]

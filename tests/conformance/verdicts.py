@@ -92,7 +92,7 @@ def ours(asked: dict[str, Any], *, gated: bool = True) -> list[Any]:
     spec = replace(spec, usedns=asked["options"]["usedns"], logencoding="utf-8")
     judge = Filter(spec, findtime=asked["findtime"], now=time.time())
     if not gated:
-        judge._lines._cut_gates = _Gates(Gate(None, []), None, marked=False)
+        judge._lines._dated_gates = _Gates(Gate(None, []), None, marked=False)
     data = "".join(f"{line}\n" for line in asked["lines"]).encode()
     block, said = Block(("w",), "log", data, ""), []
     for failure in judge.failures(block, asked["now"], live=asked["live"]):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from stockade_agent.dates.defaults import (
     default_templates,
@@ -105,7 +105,7 @@ class DateDetector:
 
     def regexes(self) -> list[str]:
         """Return what each template searches, in the order of ``hits``."""
-        return [entry.template.regex.pattern for entry in self._entries]
+        return [entry.template.source for entry in self._entries]
 
     def find(self, line: str, now: float) -> Optional[Date]:
         """Return the date of a line, or None if no template matches.
@@ -290,11 +290,17 @@ class _Entry:
     __slots__ = ("distance", "hits", "matches", "search_", "template", "used")
 
     def __init__(self, template_: Template) -> None:
-        self.template, regex = template_, template_.regex
-        # ``search`` would try what can only match at the begin at every place.
-        self.search_ = regex.match if template_.margin >= 0 else regex.search
+        self.template = template_
+        self.search_: Callable[..., Optional[re.Match[str]]] = self._first
         self.hits = self.matches = 0
         self.used, self.distance = 0.0, _FAR
+
+    def _first(self, *place: Any) -> Optional[re.Match[str]]:
+        """Search for the first time: most templates of a detector are never needed."""
+        regex = self.template.compiled()
+        # ``search`` would try what can only match at the begin at every place.
+        self.search_ = regex.match if self.template.margin >= 0 else regex.search
+        return self.search_(*place)
 
     @property
     def weight(self) -> float:
@@ -317,12 +323,16 @@ def _templates(pattern: str, exact_years: str) -> list[Template]:
             new = [t for t in default_templates(exact_years) if t.at_begin]
         elif has_date_place(line):
             new = embedded_templates(line, exact_years)
+            # Where the pattern has no fields of its own, all are right if one is.
+            for one in new if "%" in line or "(?P" in line else new[:1]:
+                one.compiled()
         else:
             several = False
             if line.upper() == "{NONE}":
                 new = [template(f"{UNBOUND}^", exact_years)._replace(name="{NONE}")]
             else:
                 new = [template(line, exact_years)]
+                new[0].compiled()
         for one in new:
             if one.name in found and not several:
                 raise RegexError(f"{one.name!r} is given twice", option="datepattern")

@@ -119,7 +119,7 @@ class Template(NamedTuple):
 
     Attributes:
         name: equal for templates that are the same.
-        regex: group 1 is the date's text.
+        source: the regex, not compiled yet; its group 1 is the date's text.
         anchored: it matches at the begin or end of a line only.
         at_begin: at the begin.
         clean_cut: what it cuts out begins the line, or is never followed by a word character.
@@ -129,7 +129,7 @@ class Template(NamedTuple):
     """
 
     name: str
-    regex: re.Pattern[str]
+    source: str
     parse: Parse
     anchored: bool
     at_begin: bool
@@ -137,6 +137,21 @@ class Template(NamedTuple):
     margin: int = -1
     left: str = ""
     weight: float = 1.0
+
+    def compiled(self) -> re.Pattern[str]:
+        """Return the regex.
+
+        Raises:
+            RegexError: it is none.
+        """
+        try:
+            return re.compile(self.source)
+        except (re.error, RecursionError, OverflowError) as exc:
+            raise RegexError(
+                f"does not compile: {exc}: {self.name!r}",
+                option="datepattern",
+                position=getattr(exc, "pos", None),
+            ) from exc
 
     def tears(self, word: str, offset: int) -> set[int]:
         """Return the places at which a word of a line without its date may have been joined.
@@ -175,7 +190,7 @@ def fields_template(pattern: str, exact_years: str) -> Template:
     ``exact_years`` is what ``years`` gave.
 
     Raises:
-        RegexError: the pattern does not compile, or has a ``%`` that begins no token.
+        RegexError: the pattern has a ``%`` that begins no token.
     """
     begin, end, near = True, True, False
     text = pattern
@@ -269,14 +284,6 @@ def _template(
     at_end = bool(_AT_LINE_END.search(regex))
     regex = _STARS_BEGIN.sub(_without_stars, regex, count=1)
     regex = _STARS_END.sub(_without_stars, regex)
-    try:
-        compiled = re.compile((flags.group() if flags else "") + regex)
-    except (re.error, RecursionError, OverflowError) as exc:
-        raise RegexError(
-            f"does not compile: {exc}: {name!r}",
-            option="datepattern",
-            position=getattr(exc, "pos", None),
-        ) from exc
     margin, left = -1, None
     if _one_branch(regex):
         left = _LEFT.match(regex)
@@ -285,7 +292,7 @@ def _template(
                 margin = most
     return Template(
         name,
-        compiled,
+        (flags.group() if flags else "") + regex,
         parse,
         at_begin or at_end,
         at_begin,
