@@ -8,12 +8,12 @@ DIR is an unpacked package of Debian or a git tree of fail2ban.
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from conformance import courses, fetch, oracle, stubs
+from conformance import courses, oracle, stubs
+from conformance.tally import Difference, Tally, by_hand
 from stockade_agent.config import duration, read
 from stockade_agent.firewall.actions import Actions
 from stockade_agent.firewall.pool import Pool
@@ -146,7 +146,7 @@ class Course:
 
 
 def differences(asked, expected, got):
-    """Return how many steps were compared, and one line for each that differs."""
+    """Return how many steps were compared, and those that differ."""
     total, lines = 0, []
     for course, theirs_, ours_ in zip(asked, expected, got, strict=True):
         steps = [step for step in course["steps"] if step[0] != "fail"]
@@ -155,22 +155,22 @@ def differences(asked, expected, got):
             wrong = bool(one["errors"]) != bool(other["errors"])
             if (one["calls"], one["files"]) == (other["calls"], other["files"]) and not wrong:
                 continue
-            if not on_purpose(course, step[0], one, other):
-                lines.append(
-                    f"{course['jail']}, {course['name']}, {step[0]}:"
-                    f"\n    fail2ban {one!r}\n    ours     {other!r}"
-                )
+            place = f"{course['jail']}, {course['name']}, {step[0]}"
+            words = f"\n    fail2ban {one!r}\n    ours     {other!r}"
+            found = rule(course, step[0], one, other)
+            lines.append(Difference(found or place, f"{place}{words}" if found else words))
     return total, lines
 
 
-def on_purpose(course, step, one, other):
-    """Return whether docs/conformance.md says so, in its section on actions."""
+def rule(course, step, one, other):
+    """Return what docs/conformance.md calls the difference, in its list; "" for nothing."""
     if step == "flush" and one["calls"] == []:
-        # "A second flush": it leaves the bans in the firewall, we do not.
-        return other["calls"][:1] != [] and other["calls"][0].startswith("ipset\0flush\0")
-    # "Repair": it stops an action without families and forgets to start it again.
+        # It leaves the bans in the firewall, we do not.
+        again = other["calls"][:1] != [] and other["calls"][0].startswith("ipset\0flush\0")
+        return "second-flush" if again else ""
+    # It stops an action without families and forgets to start it again.
     unsound = course["jail"] in ("one-plain", "one-flush-plain")
-    return unsound and course["name"] in ("check-always", "lost")
+    return "no-start" if unsound and course["name"] in ("check-always", "lost") else ""
 
 
 def _compare(package, asked, further):
@@ -216,17 +216,16 @@ def places(package):
     return _compare(package, asked, {"quoting": courses.QUOTING})
 
 
-def main(arguments):
-    failed = False
-    for argument in arguments or fetch.SUITES:
-        package = Path(argument) if Path(argument).is_dir() else fetch.fetch(argument)
-        for family in (stock, kinds, places):
-            total, found = family(package)
-            print("\n".join(found[:20]))
-            print(f"actions {family.__name__} {argument}: {total - len(found)}/{total}")
-            failed = failed or bool(found)
-    return int(failed)
+def run(root, tell):
+    """Return what comes of all steps: of the stock actions, the failing kinds, and the places."""
+    tally = Tally()
+    for part in (stock, kinds, places):
+        total, found = part(root)
+        tally.total += total
+        tally.differences += [Difference(key, f"{part.__name__}: {text}") for key, text in found]
+        tally.notes.append(f"{part.__name__} {total - len(found)}/{total}")
+    return tally
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    by_hand("actions", run)

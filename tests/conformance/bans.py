@@ -8,17 +8,17 @@ import json
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformance.fetch import SUITES, fetch
 from conformance.oracle import python
+from conformance.tally import Difference, Tally, Tell, by_hand
 from stockade_agent.jail import Jail
 from stockade_agent.model import Escalation, Failure, FilterSpec, JailSpec
 
 
+COUNT = 1000
 START = 1_700_000_000
 
 
@@ -105,7 +105,7 @@ def ours(asked: dict[str, Any]) -> list[Any]:
     return said
 
 
-def differences(root: Path, seeds: Sequence[int]) -> Iterator[str]:
+def differences(root: Path, seeds: Sequence[int]) -> Iterator[Difference]:
     """Yield each case in which our jail and that of an unpacked fail2ban differ."""
     package = root / "usr/lib/python3/dist-packages"
     cases = [case(seed) for seed in seeds]
@@ -127,20 +127,15 @@ def differences(root: Path, seeds: Sequence[int]) -> Iterator[str]:
     for seed, asked, line in zip(seeds, cases, done.stdout.splitlines(), strict=True):
         for event, theirs, got in zip(asked["events"], json.loads(line), ours(asked), strict=True):
             if theirs != got:
-                yield f"seed {seed} {asked['jail']}: at {event}: fail2ban {theirs}, we {got}"
+                words = f"{asked['jail']}: at {event}: fail2ban {theirs}, we {got}"
+                yield Difference(f"seed {seed}", words)
                 break
 
 
-def main(arguments: Sequence[str]) -> int:
-    failed, count = 0, 1000
-    for argument in arguments or list(SUITES):
-        root = Path(argument) if Path(argument).is_dir() else fetch(argument)
-        found = list(differences(root, range(count)))
-        print("\n".join(found[:20]))
-        print(f"bans {argument}: {count - len(found)}/{count}")
-        failed += bool(found)
-    return int(failed > 0)
+def run(root: Path, tell: Tell) -> Tally:
+    """Return what comes of all courses."""
+    return Tally(COUNT, list(differences(root, range(COUNT))))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    by_hand("bans", run)

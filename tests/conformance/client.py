@@ -26,6 +26,7 @@ from typing import Self
 
 import stockade_agent
 from conformance import oracle, trees
+from conformance.tally import Tally, Tell, by_hand, plain
 from stockade_agent.cli import main as our_main
 from stockade_agent.config.dump import dump
 
@@ -497,20 +498,12 @@ def dumped(root: Path) -> Iterator[str]:
             yield "" if same else f"-d: {name}: fail2ban {one}, we {other}"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Compare with each fail2ban named, and say how many answers are the same."""
-    from conformance.fetch import SUITES, fetch  # noqa: PLC0415  # only a run by hand fetches
-
-    failed = 0
-    for argument in arguments or list(SUITES):
-        root = Path(argument) if Path(argument).is_dir() else fetch(argument)
-        answers = [*dumped(root), *differences(root, 1, COMMANDS)]
-        found = [answer for answer in answers if answer]
-        print("\n".join(found[:40]))
-        print(f"client {argument}: {len(answers) - len(found)}/{len(answers)}")
-        failed += bool(found)
-    return int(failed > 0)
+def run(root: Path, tell: Tell) -> Tally:
+    """Return how many answers are the same, or differ as docs/fail2ban-client.md names it."""
+    answers = enumerate([*dumped(root), *differences(root, 1, COMMANDS)])
+    named = [(f"answer {number}", answer) for number, answer in answers]
+    return Tally(len(named), plain((key, text) for key, text in named if text))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    by_hand("client", run)

@@ -8,13 +8,13 @@ must be the same, and what one refuses the other must refuse.
 """
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from conformance import oracle, stream, trees
+from conformance.tally import Difference, Tally, Tell, by_hand
 
 
 TREES = 500
@@ -66,32 +66,23 @@ def random_tree(root: Path, seed: int) -> list[str]:
         return compare(root, trees.grow(seed, oracle.stock(root), Path(folder)))
 
 
-def differences(root: Path, seeds: Sequence[int]) -> Iterator[str]:
+def differences(root: Path, seeds: Sequence[int], tell: Tell) -> Iterator[Difference]:
     """Yield a line for each tree that is not read alike."""
     for name, found in (("stock", as_shipped(root)), ("all jails", every_jail(root))):
         if found:
-            yield f"{name}: {found[0]}"
+            yield Difference(name, found[0])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found_in = pool.map(lambda seed: random_tree(root, seed), seeds)
-        for seed, found in zip(seeds, found_in, strict=True):
+        for done, (seed, found) in enumerate(zip(seeds, found_in, strict=True)):
+            tell(done, len(seeds))
             if found:
-                yield f"tree {seed}: {found[0]}"
+                yield Difference(f"tree {seed}", found[0])
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Compare with each fail2ban named, and say how many trees are read alike."""
-    from conformance.fetch import SUITES, fetch  # noqa: PLC0415  # only a run by hand fetches
-
-    failed = 0
-    for argument in arguments or list(SUITES):
-        root = Path(argument) if Path(argument).is_dir() else fetch(argument)
-        found = list(differences(root, range(TREES)))
-        print("\n".join(found[:40]))
-        total = TREES + 2
-        print(f"configuration {argument}: {total - len(found)}/{total}")
-        failed += bool(found)
-    return int(failed > 0)
+def run(root: Path, tell: Tell) -> Tally:
+    """Return how many trees are read alike."""
+    return Tally(TREES + 2, list(differences(root, range(TREES), tell)))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    by_hand("configuration", run)

@@ -14,7 +14,6 @@ import os
 import random
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -25,9 +24,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from conformance.fetch import SUITES, fetch
 from conformance.oracle import python
 from conformance.samples import NOW, ZONE, Tree
+from conformance.tally import Difference, Tally, Tell, by_hand
 from conformance.zone import zone
 from stockade_agent import cli
 from stockade_agent.cli import attempt
@@ -358,8 +357,8 @@ def difference(case: Sequence[str], fail2ban: tuple[Any, str], mine: tuple[Any, 
     return ""
 
 
-def compared(root: Path, seeds: Sequence[int]) -> tuple[int, int, list[str]]:
-    """Return how many runs are the same, of how many, and a line for each that is not.
+def compared(root: Path, seeds: Sequence[int]) -> tuple[int, int, list[Difference]]:
+    """Return how many runs are the same, of how many, and each that is not.
 
     Args:
         root: an unpacked fail2ban.
@@ -367,26 +366,23 @@ def compared(root: Path, seeds: Sequence[int]) -> tuple[int, int, list[str]]:
     """
     with tempfile.TemporaryDirectory() as folder, zone(ZONE):
         made = Cases(root, Path(folder))
-        cases = [*made.whole(), *map(made.case, seeds)]
+        cases = {f"filter {number}": case for number, case in enumerate(made.whole())}
+        cases |= {f"seed {seed}": made.case(seed) for seed in seeds}
         found = [
-            f"{list(case)}: {fault}"
-            for case, said in zip(cases, theirs(root, cases), strict=True)
+            Difference(key, f"{list(case)}: {fault}")
+            for (key, case), said in zip(
+                cases.items(), theirs(root, list(cases.values())), strict=True
+            )
             if (fault := difference(case, said, ours(root, case)))
         ]
     return len(cases) - len(found), len(cases), found
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Compare with each fail2ban named, and say how many runs are the same."""
-    failed = 0
-    for argument in arguments or list(SUITES):
-        root = Path(argument) if Path(argument).is_dir() else fetch(argument)
-        passed, total, found = compared(root, range(COUNT))
-        print("\n".join(found[:40]))
-        print(f"regex {argument}: {passed}/{total}")
-        failed += passed < total
-    return int(failed > 0)
+def run(root: Path, tell: Tell) -> Tally:
+    """Return how many runs are the same."""
+    _, total, found = compared(root, range(COUNT))
+    return Tally(total, found)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    by_hand("regex", run)

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from conformance.fetch import SUITES, fetch
+from conformance.tally import Difference, Tally, Tell, by_hand, plain
 from conformance.zone import zone
 from stockade_agent.config import filter_spec
 from stockade_agent.errors import StockadeError
@@ -67,7 +67,7 @@ class Tree:
 
 
 @dataclass
-class Tally:
+class Judged:
     """What came of the samples: each is a ``file:line``, read once or by several filters."""
 
     judged: set[str] = field(default_factory=set)
@@ -75,7 +75,7 @@ class Tally:
     silent: set[str] = field(default_factory=set)
     wrong: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "Judged") -> None:
         self.judged |= other.judged
         self.unjudged |= other.unjudged
         self.silent |= other.silent
@@ -92,11 +92,11 @@ class Tally:
         """How many of them got the verdict that they ask for, whatever the options."""
         return len(self.judged - self.wrong.keys())
 
-    def report(self) -> str:
-        """Return every difference, a line each, and the sum."""
-        lines = [fault for faults in self.wrong.values() for fault in faults]
-        lines += [f"{place}: nothing judges it" for place in self.unjudged - self.judged]
-        return "\n".join([*lines, f"samples: {self.passed}/{self.total}"])
+    def differences(self) -> list[Difference]:
+        """Return each sample with a verdict that it does not ask for, or with none."""
+        lines = {place: "; ".join(faults) for place, faults in self.wrong.items()}
+        lines |= dict.fromkeys(self.unjudged - self.judged, "nothing judges it")
+        return plain(sorted((_key(place), text) for place, text in lines.items()))
 
 
 class Log:
@@ -108,9 +108,9 @@ class Log:
         self._common: dict[str, Any] = {}
         self._variants: list[tuple[Filter, dict[str, Any]]] = []
         self._skipped = False
-        self.tally = Tally()
+        self.tally = Judged()
 
-    def read(self) -> Tally:
+    def read(self) -> Judged:
         """Judge every line and return what came of it."""
         files = [self._name]
         for file in files:
@@ -227,32 +227,33 @@ def _equal(got: Any, wanted: Any) -> bool:
     return got == wanted
 
 
-def judge(root: Path) -> Tally:
+def judge(root: Path) -> Judged:
     """Return what came of all samples of an unpacked fail2ban."""
-    tree, total = Tree(root), Tally()
+    tree, total = Tree(root), Judged()
     with zone(ZONE):
         for name, base in tree.filters():
             total.add(read(tree, name, base))
     return total
 
 
-def read(tree: Tree, name: str, base: Path) -> Tally:
+def read(tree: Tree, name: str, base: Path) -> Judged:
     """Return what came of one filter's samples."""
     try:
         return Log(tree, name, base).read()
     except StockadeError as error:
-        return Tally(wrong={name: [f"{name}: {error}"]})
+        return Judged(wrong={name: [f"{name}: {error}"]})
 
 
-def main(arguments: Sequence[str]) -> int:
-    failed = 0
-    for argument in arguments or list(SUITES):
-        root = Path(argument) if Path(argument).is_dir() else fetch(argument)
-        tally = judge(root)
-        print(f"{argument}: {tally.report()}")
-        failed += tally.passed < tally.total
-    return int(failed > 0)
+def _key(place: str) -> str:
+    """Return a sample's log and line, wherever the tree is."""
+    return place.rpartition("/logs/")[2] or place
+
+
+def run(root: Path, tell: Tell) -> Tally:
+    """Return what came of all samples."""
+    judged = judge(root)
+    return Tally(judged.total, judged.differences())
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    by_hand("samples", run)

@@ -12,7 +12,6 @@ import os
 import random
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,9 +20,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from conformance.fetch import SUITES, fetch
-from conformance.oracle import python
+from conformance.oracle import python, version
 from conformance.samples import NOW, ZONE, Tree
+from conformance.tally import Difference, Tally, Tell, by_hand
 from conformance.zone import zone
 from stockade_agent.config import filter_spec
 from stockade_agent.errors import StockadeError
@@ -33,6 +32,7 @@ from stockade_agent.lines import _Gates
 from stockade_agent.model import Block
 
 
+COUNT = 3000
 PID = re.compile(r"\[\d+\]")
 
 
@@ -104,19 +104,18 @@ def ours(asked: dict[str, Any], *, gated: bool = True) -> list[Any]:
     return said
 
 
-def known(root: Path, one: Any, other: Any) -> bool:
-    """Whether a failure meets a difference between fail2ban's releases; the newest one holds.
+def rule(release: str, one: Any, other: Any) -> str:
+    """Return the difference between fail2ban's releases that a failure meets; "" for none.
 
     1.0.2 takes no IPv6 address that begins with one colon, such as a damaged ``:45:11``.
     """
-    return root.name == "1.0.2" and any(
-        failure and failure[0].startswith(":") for failure in (one, other)
-    )
+    colon = any(failure and failure[0].startswith(":") for failure in (one, other))
+    return "one-colon" if release == "1.0.2" and colon else ""
 
 
-def differences(root: Path, seeds: Sequence[int]) -> Iterator[str]:
+def differences(root: Path, seeds: Sequence[int]) -> Iterator[Difference]:
     """Yield each case in which the failures differ."""
-    tree = Tree(root)
+    tree, release = Tree(root), version(root)
     logs = sample_lines(tree)
     package = root / "usr/lib/python3/dist-packages"
     cases = [case(seed, tree, logs) for seed in seeds]
@@ -139,39 +138,36 @@ def differences(root: Path, seeds: Sequence[int]) -> Iterator[str]:
     with zone(ZONE):
         for seed, asked, line in zip(seeds, cases, done.stdout.splitlines(), strict=True):
             theirs = [failure for failures in json.loads(line) for failure in failures]
-            fault = difference(root, asked, theirs)
-            if fault:
-                yield f"seed {seed} {asked['filter']}{asked['parameters']}: {fault}"
+            found = difference(release, asked, theirs)
+            if found:
+                key, fault = found
+                words = f"{asked['filter']}{asked['parameters']}: {fault}"
+                yield Difference(key or f"seed {seed}", words)
 
 
-def difference(root: Path, asked: dict[str, Any], theirs: list[Any]) -> str:
-    """Return where our failures depart from those of fail2ban; "" where they do not."""
+def difference(release: str, asked: dict[str, Any], theirs: list[Any]) -> tuple[str, str] | None:
+    """Return where our failures depart from those of fail2ban, after the rule that says so."""
     try:
         got = ours(asked)
-        if got == theirs or ours(asked, gated=False) == theirs:
+        if got == theirs:
+            return None
+        if ours(asked, gated=False) == theirs:
             # The gate keeps lines from the date detector that would have led it to another
-            # template (docs/conformance.md); only logs of mixed formats show it.
-            return ""
+            # template; only logs of mixed formats show it.
+            return "untrained-dates", "with the gate open we say the same"
     except StockadeError as error:
-        return str(error)
+        return "", str(error)
     for one, other in zip_longest(theirs, got):
         if one != other:
-            if known(root, one, other):
-                return ""
-            return f"{asked['options']} live={asked['live']}: fail2ban {one}, we {other}"
-    return ""
+            words = f"{asked['options']} live={asked['live']}: fail2ban {one}, we {other}"
+            return rule(release, one, other), words
+    return None
 
 
-def main(arguments: Sequence[str]) -> int:
-    failed, count = 0, 1000
-    for argument in arguments or list(SUITES):
-        root = Path(argument) if Path(argument).is_dir() else fetch(argument)
-        found = list(differences(root, range(count)))
-        print("\n".join(found[:40]))
-        print(f"verdicts {argument}: {count - len(found)}/{count}")
-        failed += bool(found)
-    return int(failed > 0)
+def run(root: Path, tell: Tell) -> Tally:
+    """Return what comes of all random logs."""
+    return Tally(COUNT, list(differences(root, range(COUNT))))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    by_hand("verdicts", run)
