@@ -125,7 +125,7 @@ class Daemon:
         self._once("firewall", self._pipe.enforcement.retry, self._retry)
         self._once("mend", self._pipe.healing.wait, self._mend)
         self._once("poll", self._pipe.healing.pace, self._mend)
-        self._once("batch", self._pipe.enforcement.wait, self._carry_out)
+        self._once("batch", self._pipe.wait, self._carry_out)
         if self._pipe.actions is not None:
             self._loop.listen("actions", (self._pipe.actions.fileno,), self._acted)
 

@@ -90,9 +90,8 @@ class Pipe:
             self.healing.listen()
         self.enforcement.start(now, self.guards.shields())
         self.records.commit(now)
-        actions = self._engaged(self.guards)
-        if actions is not None:
-            actions.start(self.guards, now)
+        if self.actions is not None:
+            self.actions.start(self.guards, now)
 
     def close(self, now: float) -> None:
         """Keep what is to be kept; bans stay in force."""
@@ -135,6 +134,14 @@ class Pipe:
         self.enforcement.carry_out(now, at_once=at_once)
         if self.actions is not None and self.enforcement.wait is None:
             self.actions.carry_out(now)
+
+    @property
+    def wait(self) -> Optional[float]:
+        """Seconds until ``carry_out`` must be called again, or None."""
+        if self.enforcement.wait is None and self.actions is not None and self.actions.pending:
+            # What mended the firewall has carried out all that waited; the actions are next.
+            return 0.0
+        return self.enforcement.wait
 
     def acted(self, now: float) -> None:
         """Take note of what became of commands."""
@@ -260,9 +267,8 @@ class Pipe:
         ended = guards.inherit(self.guards, now, afresh)
         for ban in ended:
             self._log.notice(f"[{ban.jail}] Unban {ban.id}")
-        actions = self._engaged(guards)
-        if actions is not None:
-            actions.reload(guards, ended, now)
+        if self.actions is not None:
+            self.actions.reload(guards, ended, now)
         self.records.lifted(ended)
         before, after, self.spec, self.guards = self.spec, read.agent, read.agent, guards
         self._log.level(after.loglevel)
@@ -354,25 +360,17 @@ class Pipe:
             return self.actions.is_enforced(ban)
         return self.enforcement.is_enforced(ban)
 
-    def _engaged(self, guards: Guards) -> Optional[Actions]:
-        """Return who runs commands, from when a jail first has some on."""
-        if self.actions is None and any(guard.spec.commands for guard in guards.values()):
-            self.actions = self._new_actions()
-        return self.actions
-
-    def _new_actions(self) -> Actions:
-        # A host without any has no need of their modules.
-        from stockade_agent.actions import Actions  # noqa: PLC0415
-
-        return Actions(self._clock, self.records, self._log)
-
     def _in_force(self) -> Iterable[Ban]:
         return self.guards.bans()
 
     def _guard(self, now: float, spec: JailSpec) -> Guard:
         command = None
-        if spec.ignorecommand is not None:
-            self.actions = self.actions or self._new_actions()
+        if self.actions is None and (spec.commands or spec.ignorecommand is not None):
+            # A host without any has no need of their modules.
+            from stockade_agent.actions import Actions  # noqa: PLC0415
+
+            self.actions = Actions(self._clock, self.records, self._log)
+        if self.actions is not None and spec.ignorecommand is not None:
             command = self.actions.ignorecommand(spec)
         return Guard(
             spec,
