@@ -17,10 +17,11 @@ from stockade_agent import __version__, answers, status
 from stockade_agent.control.protocol import Request
 from stockade_agent.control.server import Peer, Server
 from stockade_agent.errors import ConfigError, ControlError
+from stockade_agent.guards import read
 from stockade_agent.log import Log
 from stockade_agent.loop import Loop
 from stockade_agent.notify import Notify
-from stockade_agent.pipe import JOURNALCTL, Pipe, read
+from stockade_agent.pipe import JOURNALCTL, Pipe
 
 
 COMMIT = 1.0

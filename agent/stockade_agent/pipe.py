@@ -13,10 +13,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Callable, Optional
 
-from stockade_agent import __version__, config, status
+from stockade_agent import __version__, status
 from stockade_agent.control.protocol import AgentStatus
 from stockade_agent.enforcement import Enforcement
-from stockade_agent.errors import ConfigError, ControlError
+from stockade_agent.errors import ControlError
 from stockade_agent.firewall import Firewall, selection
 from stockade_agent.firewall.memory import Memory
 from stockade_agent.guard import Guard
@@ -394,16 +394,3 @@ class Pipe:
     def _open_intake(self, now: float) -> Intake:
         specs = [guard.spec for guard in self.guards.values()]
         return Intake(specs, self.records.positions, now, self._journalctl)
-
-
-def read(directory: str) -> Config:
-    """Return a configuration that can be used.
-
-    Raises:
-        ConfigError: it is wrong as a whole, not only one of its jails.
-    """
-    found = config.read(directory)
-    for fault in found.faults:
-        if not (isinstance(fault, ConfigError) and fault.jail is not None):
-            raise fault
-    return found
