@@ -84,6 +84,11 @@ class Actions:
         """Readable when ``took`` has something to do."""
         return self._pool.fileno
 
+    @property
+    def pending(self) -> bool:
+        """There are orders for ``carry_out``."""
+        return bool(self._orders)
+
     # ---- the life of the agent
 
     def start(self, guards: Mapping[str, Guard], now: float) -> None:

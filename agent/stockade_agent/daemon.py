@@ -17,10 +17,11 @@ from stockade_agent import __version__, answers, status
 from stockade_agent.control.protocol import Request
 from stockade_agent.control.server import Peer, Server
 from stockade_agent.errors import ConfigError, ControlError
+from stockade_agent.guards import read
 from stockade_agent.log import Log
 from stockade_agent.loop import Loop
 from stockade_agent.notify import Notify
-from stockade_agent.pipe import JOURNALCTL, Pipe, read
+from stockade_agent.pipe import JOURNALCTL, Pipe
 
 
 COMMIT = 1.0
@@ -125,7 +126,7 @@ class Daemon:
         self._once("firewall", self._pipe.enforcement.retry, self._retry)
         self._once("mend", self._pipe.healing.wait, self._mend)
         self._once("poll", self._pipe.healing.pace, self._mend)
-        self._once("batch", self._pipe.enforcement.wait, self._carry_out)
+        self._once("batch", self._pipe.wait, self._carry_out)
         if self._pipe.actions is not None:
             self._loop.listen("actions", (self._pipe.actions.fileno,), self._acted)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Callable, Optional, Union
 
+from stockade_agent import config
 from stockade_agent.config.faults import nearest
 from stockade_agent.errors import ConfigError, NoJailError, RegexError
 from stockade_agent.guard import Guard
@@ -16,6 +17,19 @@ from stockade_agent.model import Ban, Config, JailSpec, Shield, Tally
 
 Make = Callable[[JailSpec], Guard]
 """Returns a guard for a jail, or raises ``RegexError``."""
+
+
+def read(directory: str) -> Config:
+    """Return a configuration that can be used.
+
+    Raises:
+        ConfigError: it is wrong as a whole, not only one of its jails.
+    """
+    found = config.read(directory)
+    for fault in found.faults:
+        if not (isinstance(fault, ConfigError) and fault.jail is not None):
+            raise fault
+    return found
 
 
 class Guards(Mapping[str, Guard]):
@@ -30,11 +44,11 @@ class Guards(Mapping[str, Guard]):
         self.faults = tuple(faults)
 
     @classmethod
-    def of(cls, config: Config, make: Make, keep: Mapping[str, Guard]) -> Guards:
+    def of(cls, found: Config, make: Make, keep: Mapping[str, Guard]) -> Guards:
         """Return the guards of a configuration; one in ``keep`` stays if its jail is the same."""
         guards: dict[str, Guard] = {}
-        faults = [fault for fault in config.faults if isinstance(fault, ConfigError)]
-        for spec in config.jails:
+        faults = [fault for fault in found.faults if isinstance(fault, ConfigError)]
+        for spec in found.jails:
             kept = keep.get(spec.name)
             if kept is not None and kept.configured == spec and not kept.failed:
                 guards[spec.name] = kept

@@ -13,10 +13,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Callable, Optional
 
-from stockade_agent import __version__, config, status
+from stockade_agent import __version__, status
 from stockade_agent.control.protocol import AgentStatus
 from stockade_agent.enforcement import Enforcement
-from stockade_agent.errors import ConfigError, ControlError
+from stockade_agent.errors import ControlError
 from stockade_agent.firewall import Firewall, selection
 from stockade_agent.firewall.memory import Memory
 from stockade_agent.guard import Guard
@@ -91,9 +91,8 @@ class Pipe:
             self.healing.listen()
         self.enforcement.start(now, self.guards.shields())
         self.records.commit(now)
-        actions = self._engaged(self.guards)
-        if actions is not None:
-            actions.start(self.guards, now)
+        if self.actions is not None:
+            self.actions.start(self.guards, now)
 
     def close(self, now: float) -> None:
         """Keep what is to be kept; bans stay in force."""
@@ -136,6 +135,14 @@ class Pipe:
         self.enforcement.carry_out(now, at_once=at_once)
         if self.actions is not None and self.enforcement.wait is None:
             self.actions.carry_out(now)
+
+    @property
+    def wait(self) -> Optional[float]:
+        """Seconds until ``carry_out`` must be called again, or None."""
+        if self.enforcement.wait is None and self.actions is not None and self.actions.pending:
+            # What mended the firewall has carried out all that waited; the actions are next.
+            return 0.0
+        return self.enforcement.wait
 
     def acted(self, now: float) -> None:
         """Take note of what became of commands."""
@@ -263,9 +270,8 @@ class Pipe:
         ended = guards.inherit(self.guards, now, afresh)
         for ban in ended:
             self._log.notice(f"[{ban.jail}] Unban {ban.id}")
-        actions = self._engaged(guards)
-        if actions is not None:
-            actions.reload(guards, ended, now)
+        if self.actions is not None:
+            self.actions.reload(guards, ended, now)
         self.records.lifted(ended)
         before, after, self.spec, self.guards = self.spec, read.agent, read.agent, guards
         self._log.level(after.loglevel)
@@ -358,25 +364,17 @@ class Pipe:
             return self.actions.is_enforced(ban)
         return self.enforcement.is_enforced(ban)
 
-    def _engaged(self, guards: Guards) -> Optional[Actions]:
-        """Return who runs commands, from when a jail first has some on."""
-        if self.actions is None and any(guard.spec.commands for guard in guards.values()):
-            self.actions = self._new_actions()
-        return self.actions
-
-    def _new_actions(self) -> Actions:
-        # A host without any has no need of their modules.
-        from stockade_agent.actions import Actions  # noqa: PLC0415
-
-        return Actions(self._clock, self.records, self._log)
-
     def _in_force(self) -> Iterable[Ban]:
         return self.guards.bans()
 
     def _guard(self, now: float, spec: JailSpec) -> Guard:
         command = None
-        if spec.ignorecommand is not None:
-            self.actions = self.actions or self._new_actions()
+        if self.actions is None and (spec.commands or spec.ignorecommand is not None):
+            # A host without any has no need of their modules.
+            from stockade_agent.actions import Actions  # noqa: PLC0415
+
+            self.actions = Actions(self._clock, self.records, self._log)
+        if self.actions is not None and spec.ignorecommand is not None:
             command = self.actions.ignorecommand(spec)
         return Guard(
             spec,
@@ -400,16 +398,3 @@ class Pipe:
     def _open_intake(self, now: float) -> Intake:
         specs = [guard.spec for guard in self.guards.values()]
         return Intake(specs, self.records.positions, now, self._journalctl)
-
-
-def read(directory: str) -> Config:
-    """Return a configuration that can be used.
-
-    Raises:
-        ConfigError: it is wrong as a whole, not only one of its jails.
-    """
-    found = config.read(directory)
-    for fault in found.faults:
-        if not (isinstance(fault, ConfigError) and fault.jail is not None):
-            raise fault
-    return found

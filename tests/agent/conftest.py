@@ -7,8 +7,9 @@ from datetime import datetime
 
 import pytest
 
+from stockade_agent.guards import read
 from stockade_agent.log import Log
-from stockade_agent.pipe import Pipe, read
+from stockade_agent.pipe import Pipe
 
 
 DEADLINE = 30.0

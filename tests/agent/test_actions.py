@@ -355,3 +355,22 @@ def test_a_queue_has_an_end(host, monkeypatch):
     assert ["198.51.100.0", "198.51.100.1"] == host.notes("out")
     assert 1 == host.said.getvalue().count("too many orders wait")
     assert "[sshd] action tells: well again" in host.said.getvalue()
+
+
+def test_what_mends_the_firewall_forgets_no_action(host):
+    """Bans that waited for their batch, and were carried out by a mended firewall, are told."""
+    host.configure("auto\n notes").start()
+    host.idle()
+    host.ban("198.51.100.1")
+    now = time.time()
+    host.pipe.enforcement.order(host.pipe.guards["sshd"].jail.ban("198.51.100.2", now))
+    host.pipe.actions.order(host.pipe.guards["sshd"].jail.banned["198.51.100.2"])
+    host.pipe.carry_out(now)
+    waited = host.pipe.wait
+    host.pipe.enforcement.start(now)
+    left = host.pipe.wait
+    host.pipe.carry_out(now)
+
+    assert 0 < waited
+    assert (0.0, None) == (left, host.pipe.wait)
+    host.expect("start", "ban 198.51.100.1 0", "ban 198.51.100.2 0")

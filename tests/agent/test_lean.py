@@ -23,7 +23,8 @@ AT_WORK = """
 import io, sys, time
 sys.path.insert(0, sys.argv[1])
 from stockade_agent.log import Log
-from stockade_agent.pipe import Pipe, read
+from stockade_agent.guards import read
+from stockade_agent.pipe import Pipe
 pipe = Pipe(read(sys.argv[2]), time.time(), Log(io.StringIO()), "memory", clock=time.monotonic)
 pipe.start(time.time())
 pipe.ban("sshd", ["192.0.2.7"], time.time())
