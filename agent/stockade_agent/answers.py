@@ -10,6 +10,7 @@ Nothing here knows who asks: ``daemon`` lets nobody but root ask for ``CHANGES``
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any, Callable
 
 from stockade_agent import options
@@ -93,7 +94,10 @@ def _ban(pipe: Pipe, request: Request, now: float) -> Any:
 
 
 def _attempt(pipe: Pipe, request: Request, now: float) -> Any:
-    return {"changed": pipe.attempt(request.jail, request.ids, request.words, now)}
+    guard = pipe.guards.running(request.jail)
+    for id_ in request.ids:
+        pipe.by_hand(guard, partial(guard.attempt, id_, request.words, now), now)
+    return {"changed": list(request.ids)}
 
 
 def _unban(pipe: Pipe, request: Request, now: float) -> Any:

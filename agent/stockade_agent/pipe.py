@@ -76,7 +76,11 @@ class Pipe:
         self._protected = Protected(read.agent.controllers)
         self.guards = Guards.of(read, partial(self._guard, now), {})
         self.enforcement = Enforcement(
-            partial(self._choose, read.agent), self._sweep, self._in_force, self.records, log
+            partial(self._choose, read.agent),
+            self._sweep,
+            self._in_force,
+            self.records,
+            log,
         )
         self.healing = Healing(self.enforcement, log)
         self.intake = self._open_intake(now)
@@ -190,17 +194,10 @@ class Pipe:
         addresses = [guard.check(id_, now) for id_ in ids]
 
         def bans() -> Iterable[Ban]:
-            for address in addresses:
-                ban = guard.jail.ban(str(address), now, address=address)
-                if ban is not None:
-                    yield ban
+            made = (guard.jail.ban(str(a), now, address=a) for a in addresses)
+            return (ban for ban in made if ban is not None)
 
-        changed = self._order(guard, bans)
-        self.carry_out(now, at_once=True)
-        if self.enforcement.problem:
-            raise ControlError(f"noted, but not in force yet: {self.enforcement.problem}")
-        self.records.commit(now)
-        return [ban.id for ban in changed if not ban.prolonged]
+        return [ban.id for ban in self.by_hand(guard, bans, now) if not ban.prolonged]
 
     def unban(self, jail: str, ids: Sequence[str], now: float) -> list[str]:
         """Lift bans by hand and forget the history; return the ids that were banned.
@@ -229,19 +226,14 @@ class Pipe:
         self._lift(lifted, now, by_hand=True, flushed=every)
         return list(dict.fromkeys(ban.id for ban in lifted))
 
-    def attempt(self, jail: str, ids: Iterable[str], lines: Sequence[str], now: float) -> list[str]:
-        """Count a failure of each address as if a log had told of it, one for each line.
-
-        Raises:
-            ControlError: there is no such jail, or an address is never to be banned.
-        """
-        guard, counted = self.guards.running(jail), []
-        for id_ in ids:
-            self._order(guard, partial(guard.attempt, id_, lines, now))
-            counted.append(id_)
-        self.carry_out(now)
+    def by_hand(self, guard: Guard, decide: Callable[[], Iterable[Ban]], now: float) -> list[Ban]:
+        """Put into force what a guard decides at somebody's word, or raise; return its bans."""
+        bans = self._order(guard, decide)
+        self.carry_out(now, at_once=True)
+        if self.enforcement.problem:
+            raise ControlError(f"noted, but not in force yet: {self.enforcement.problem}")
         self.records.commit(now)
-        return counted
+        return bans
 
     def set_loglevel(self, level: str) -> None:
         """Write log lines of another level until the next reload."""
@@ -251,12 +243,8 @@ class Pipe:
     def reload(self, now: float, read: Config, afresh: Collection[str] = ()) -> None:
         """Take another configuration; what it leaves as it was keeps its counts and bans.
 
-        The caller opens the new ``intake`` to the loop; the old one is closed.
-
-        Args:
-            now: seconds, UTC.
-            read: the configuration.
-            afresh: jails that keep nothing but their bans.
+        The caller opens the new ``intake`` to the loop; the old one is closed. Jails in ``afresh``
+        keep nothing but their bans.
 
         Raises:
             ControlError: it has faults that the present one has not; nothing is changed then.
