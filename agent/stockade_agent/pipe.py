@@ -76,7 +76,11 @@ class Pipe:
         self._protected = Protected(read.agent.controllers)
         self.guards = Guards.of(read, partial(self._guard, now), {})
         self.enforcement = Enforcement(
-            partial(self._choose, read.agent), self._sweep, self._in_force, self.records, log
+            partial(self._choose, read.agent),
+            self._sweep,
+            lambda: self.guards.bans(),  # noqa: PLW0108 - a reload brings other guards
+            self.records,
+            log,
         )
         self.healing = Healing(self.enforcement, log)
         self.intake = self._open_intake(now)
@@ -158,13 +162,21 @@ class Pipe:
 
     def purge(self, now: float) -> None:
         """Let the ledger forget what is long over."""
-        logs = [log for jail in self.guards for log in self.intake.logs(jail)]
-        logs += self.intake.sources
+        logs = [
+            *self.intake.sources,
+            *(log for jail in self.guards for log in self.intake.logs(jail)),
+        ]
         self.records.purge(now, self.spec.dbpurgeage, logs, self.guards.findtimes())
 
     def heal_ledger(self, now: float) -> None:
         """Try a ledger that failed anew."""
-        self.records.heal(now, self.guards.tallies(), self.guards.bans())
+        if (
+            self.records.heal(now, self.guards.tallies(), self.guards.bans())
+            and self.records.unread
+        ):
+            self.records.unread = False
+            self.guards.restore(self.records.bans(), now, self._log)
+            self.enforcement.start(now)
 
     def summary(self) -> str:
         """Return how things are, in one line."""
@@ -344,9 +356,6 @@ class Pipe:
         from stockade_agent.actions import Actions  # noqa: PLC0415
 
         return Actions(self._clock, self.records, self._log)
-
-    def _in_force(self) -> Iterable[Ban]:
-        return self.guards.bans()
 
     def _jail(self, name: str) -> Guard:
         guard = self.guards.get(name)
