@@ -35,7 +35,8 @@ AGENT = {
     "extract": BASE | {"failregex", "filter", "firewall"},
     "ignore": BASE,
     "entries": BASE,
-    "ledger": BASE | {"entries"},
+    "ledger": BASE | {"entries", "salvage"},
+    "salvage": BASE | {"entries"},
     "firewall": BASE,
     "control": set(),
     "control.protocol": BASE,
@@ -118,7 +119,7 @@ GATES = {
 # Effect -> the agent's modules that may have it.
 EFFECTS = {
     "subprocess": {"firewall", "sources"},
-    "sqlite3": {"ledger"},
+    "sqlite3": {"ledger", "salvage"},
     "socket": {"control.server", "control.client", "notify", "resolver", "firewall"},
     "time": {"daemon", "cli"},
     "argparse": {"cli"},

@@ -26,7 +26,7 @@ from stockade_agent.pipe import JOURNALCTL, Pipe
 
 COMMIT = 1.0
 """Seconds that positions and totals may wait for being written; a ban never waits."""
-HEAL = 30.0
+HEAL = 10.0
 """Seconds until a ledger that failed is tried again."""
 PURGE = 3600.0
 """Seconds between two looks for what the ledger may forget."""

@@ -91,7 +91,7 @@ class Guards(Mapping[str, Guard]):
         """Put bans of the ledger into force again, but none of who is never banned by now."""
         for ban in bans:
             guard = self.get(ban.jail)
-            if guard is None:
+            if guard is None or ban.id in guard.jail.banned:
                 continue
             why = guard.never(ban, now)
             if why:

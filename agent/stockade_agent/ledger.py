@@ -18,6 +18,7 @@ from typing import Optional
 from stockade_agent import entries
 from stockade_agent.errors import LedgerError
 from stockade_agent.model import FOREVER, Ban, Tally
+from stockade_agent.salvage import salvage
 
 
 SCHEMA = 2
@@ -110,6 +111,11 @@ class Ledger:
             self._db = self._set_aside(error)
         except OSError as error:
             raise LedgerError(f"{path}: {error.strerror}") from error
+
+    def take_over(self, path: str) -> int:
+        """Take over what can be read of another ledger, left as it is; return how many bans."""
+        with self._said():
+            return salvage(path, self._db, _COLUMNS)
 
     # ---- reading
 
@@ -300,7 +306,7 @@ class Ledger:
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(f"{self.path}: {error}") from error
         try:
-            saved = _salvage(aside, db)
+            saved = salvage(aside, db, _COLUMNS)
         except sqlite3.Error as error:
             db.close()
             raise LedgerError(f"{self.path}: {error}") from error
@@ -318,8 +324,7 @@ def _open(path: str) -> sqlite3.Connection:
         sqlite3.DatabaseError: the file is damaged, or no ledger of ours.
     """
     if path != ":memory:":
-        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _open_file(path)
     db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
     try:
         db.execute("PRAGMA journal_mode = WAL")
@@ -332,6 +337,12 @@ def _open(path: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _open_file(path: str) -> None:
+    """See that a file can be written, and is nobody else's to read."""
+    os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _examine(db: sqlite3.Connection) -> None:
@@ -358,23 +369,3 @@ def _migrate(db: sqlite3.Connection) -> None:
         found = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
         if found != list(columns):
             raise sqlite3.DatabaseError(f"table {table} is not as it should be")
-
-
-def _salvage(path: str, db: sqlite3.Connection) -> int:
-    """Take over every row of a damaged ledger that can still be read; return how many bans."""
-    saved = 0
-    source = sqlite3.connect(path, timeout=1.0, isolation_level=None)
-    try:
-        db.execute("BEGIN IMMEDIATE")
-        for table, columns in _COLUMNS.items():
-            places = ", ".join("?" * len(columns))
-            with suppress(sqlite3.Error):
-                for row in source.execute(f"SELECT {', '.join(columns)} FROM {table}"):  # noqa: S608
-                    if table == "bans" and entries.ban(row) is None:
-                        continue
-                    db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({places})", row)  # noqa: S608
-                    saved += table == "bans"
-        db.execute("COMMIT")
-    finally:
-        source.close()
-    return saved

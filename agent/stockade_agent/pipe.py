@@ -169,13 +169,21 @@ class Pipe:
 
     def purge(self, now: float) -> None:
         """Let the ledger forget what is long over."""
-        logs = [log for jail in self.guards for log in self.intake.logs(jail)]
-        logs += self.intake.sources
+        logs = [
+            *self.intake.sources,
+            *(log for jail in self.guards for log in self.intake.logs(jail)),
+        ]
         self.records.purge(now, self.spec.dbpurgeage, logs, self.guards.findtimes())
 
     def heal_ledger(self, now: float) -> None:
         """Try a ledger that failed anew."""
-        self.records.heal(now, self.guards.tallies(), self.guards.bans())
+        if (
+            self.records.heal(now, self.guards.tallies(), self.guards.bans())
+            and self.records.unread
+        ):
+            self.records.unread = False
+            self.guards.restore(self.records.bans(), now, self._log)
+            self.enforcement.start(now)
 
     def summary(self) -> str:
         """Return how things are, in one line."""

@@ -35,6 +35,7 @@ class Records:
         backend: the firewall that held the bans last, or "".
         problem: why nothing can be written now, or "".
         behind: something is noted that was not committed.
+        unread: what is in the file could not be read so far.
     """
 
     def __init__(self, path: str, log: Log) -> None:
@@ -47,13 +48,18 @@ class Records:
         self._moved: dict[str, str] = {}
         self._counted: dict[str, tuple[int, int]] = {}
         self._failing: dict[tuple[str, str], Optional[Tally]] = {}
+        self.unread = False
         try:
             self._ledger = self._open()
+        except LedgerError as error:
+            self._ledger = Ledger(":memory:")
+            self._failed(error)
+            self._read_only()
+        try:
             self.positions = self._ledger.positions()
             self.totals = self._ledger.totals()
             self.backend = self._ledger.note(_BACKEND)
         except LedgerError as error:
-            self._ledger = Ledger(":memory:")
             self._failed(error)
 
     def bans(self) -> list[Ban]:
@@ -165,7 +171,8 @@ class Records:
             replace(ban, restored=True) if stale.pop((ban.jail, ban.id), None) else ban
             for ban in bans
         )
-        self._ledger.unban(stale.values())
+        if not self.unread:
+            self._ledger.unban(stale.values())
         self._ledger.recount(self._failing)
         for jail, own in tallies.items():
             self._ledger.recount({(jail, tally.id): tally for tally in own})
@@ -194,6 +201,15 @@ class Records:
         """Keep what was noted, and release the file."""
         self.commit(now)
         self._shut(self._ledger)
+
+    def _read_only(self) -> None:
+        """Take what is in a file that cannot be written, as on a disk that turned read-only."""
+        try:
+            saved = self._ledger.take_over(self._path)
+        except LedgerError:
+            self.unread = True
+        else:
+            self._log.warning(f"ledger: {self._path}: {saved} bans were read all the same")
 
     def _open(self) -> Ledger:
         ledger = Ledger(self._path)

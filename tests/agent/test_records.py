@@ -146,6 +146,49 @@ def test_a_ledger_that_cannot_be_opened(said, tmp_path):
     records.close(NOW)
 
 
+def test_a_ledger_that_could_not_be_read_loses_nothing_by_healing(said, tmp_path):
+    """Bans of a file that was out of reach at the start stay in it, and can be put into force."""
+    state, away = tmp_path / "state", tmp_path / "away"
+    ledger = Ledger(str(state / "ledger.sqlite3"))
+    ledger.ban([ban("192.0.2.1")])
+    ledger.close()
+    state.rename(away)
+    state.write_text("in the way")
+    records = Records(str(state / "ledger.sqlite3"), Log(said))
+    assert records.unread
+    state.unlink()
+    away.rename(state)
+
+    assert records.heal(NOW, {"sshd": []}, [ban("192.0.2.7")])
+    assert {"192.0.2.1", "192.0.2.7"} == {each.id for each in records.bans()}
+    records.close(NOW)
+
+
+@pytest.mark.parametrize("wal", [True, False], ids=["with-wal", "alone"])
+def test_a_ledger_that_cannot_be_written_is_read(said, path, wal, monkeypatch):
+    """Bans, positions and totals of a read-only file system hold; its owner is told."""
+    records = Records(str(path), Log(said))
+    records.intend([ban("192.0.2.1")])
+    records.read_to("log", "1:2:3:0")
+    records.commit(NOW)
+    if not wal:
+        records.close(NOW)
+
+    def refused(_path):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("stockade_agent.ledger._open_file", refused)
+    again = Records(str(path), Log(said))
+
+    assert "Read-only file system" in again.problem
+    assert ["192.0.2.1"] == [each.id for each in again.bans()]
+    assert {"log": "1:2:3:0"} == again.positions
+    assert not again.unread
+    again.close(NOW)
+    if wal:
+        records.close(NOW)
+
+
 def test_a_corrupt_ledger_is_said(path, said):
     """What was set aside is an error in the log, not the end."""
     path.parent.mkdir()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from faults import kills
+from faults import files, kills
 from faults.rows import Row
 
 
@@ -23,6 +23,10 @@ class Case(NamedTuple):
 
 CASES = {
     "kill": Case(kills.kill),
+    "power": Case(files.power),
+    "corrupt": Case(files.corrupt),
+    "full": Case(files.full),
+    "readonly": Case(files.readonly),
 }
 
 __all__ = ["CASES", "Case", "Path"]

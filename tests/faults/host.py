@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -218,19 +218,18 @@ class Host:
 
     def _at(self, size: int) -> AgentStatus | None:
         status = self.status()
-        place = self.folder_position()
+        place = self.position()
         return status if place >= size else None
 
-    def folder_position(self) -> int:
+    def position(self) -> int:
         """Return how far the ledger says that the log was dealt with."""
-        with (
-            suppress(sqlite3.Error),
-            sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True) as db,
-        ):
-            row = db.execute("SELECT position FROM positions WHERE log = ?", (str(self.log),))
-            found = row.fetchone()
-            return int(found[0].split(":")[2]) if found else 0
-        return 0
+        try:
+            with closing(sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True)) as db:
+                query = "SELECT position FROM positions WHERE log = ?"
+                found = db.execute(query, (str(self.log),)).fetchone()
+        except sqlite3.Error:
+            return 0
+        return int(found[0].split(":")[2]) if found else 0
 
     def said(self) -> str:
         """Return all that it has written."""

@@ -86,7 +86,7 @@ def kill(folder: Path, *, small: bool) -> Iterator[Row]:
     yield Row.broken("kill -9: forgotten", less, tried)
 
 
-def attack(log: Path, seed: float, over: threading.Event) -> None:
+def attack(log: Path, seed: float, over: threading.Event, pace: float = PACE) -> None:
     """Append lines one by one, some in two halves, until it is over."""
     chance = random.Random(seed)
     crowd, number = 20, 0
@@ -99,7 +99,7 @@ def attack(log: Path, seed: float, over: threading.Event) -> None:
             cut = chance.randrange(len(data)) if chance.random() < 0.1 else 0
             for part in filter(None, (data[:cut], data[cut:])):
                 file.write(part)
-                time.sleep(chance.expovariate(1 / PACE) / (2 if cut else 1))
+                time.sleep(chance.expovariate(1 / pace) / (2 if cut else 1))
 
 
 def line(chance: random.Random, crowd: int, number: int) -> str:
