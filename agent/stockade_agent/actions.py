@@ -91,12 +91,19 @@ class Actions:
 
     # ---- the life of the agent
 
-    def start(self, guards: Mapping[str, Guard], now: float) -> None:
-        """Start the actions of all jails, and tell them of the bans in force."""
+    def start(self, guards: Mapping[str, Guard], over: Iterable[Ban], now: float) -> None:
+        """Start the actions of all jails, and tell them of the bans in force.
+
+        Args:
+            over: bans that ended while nobody ran, which the ledger still has.
+        """
         self._guards = guards
         for guard in guards.values():
             if guard.spec.commands:
                 self._begin(guard, now, left=True)
+        for ban in over:
+            if ban.jail in self._jails:
+                self._unban(self._recalled(ban, "actionunban"), now, left=True)
 
     def reload(self, guards: Mapping[str, Guard], ended: Iterable[Ban], now: float) -> None:
         """Stop what is gone, start what is new; an action that is as it was goes on.
@@ -275,20 +282,17 @@ class Actions:
             jail.checking = True
             jail.actions.check(facts)
         for name in jail.actions.ban(ban, facts):
-            self._overflow(jail, ban, name)
+            problem = "too many orders wait, bans are not told of"
+            jail.failing.setdefault(name, {})[_FULL] = problem
+            self._log.problem(f"[{ban.jail}] action {name}", problem)
 
-    def _overflow(self, jail: _Jail, ban: Ban, name: str) -> None:
-        problem = "too many orders wait, bans are not told of"
-        jail.failing.setdefault(name, {})[_FULL] = problem
-        self._log.problem(f"[{ban.jail}] action {name}", problem)
-
-    def _unban(self, ban: Ban, now: float) -> None:
+    def _unban(self, ban: Ban, now: float, *, left: bool = False) -> None:
         jail = self._jails.get(ban.jail)
         if jail is None:
             return
         for ids in jail.open.values():
             ids.discard(ban.id)
-        jail.actions.unban(ban, self._merged(self._facts(ban.jail, now), ban))
+        jail.actions.unban(ban, self._merged(self._facts(ban.jail, now), ban), left=left)
 
     def _flush(self, name: str, bans: list[Ban], now: float) -> None:
         jail = self._jails.get(name)
@@ -305,7 +309,7 @@ class Actions:
         if jail is None or result.order == "stop" or result.action not in jail.actions.names:
             # What has its name now is not what was stopped.
             if not result.ok:
-                self._log.error(f"[{result.jail}] action {_said(result)}")
+                self._log.error(f"[{result.jail}] action {result.action}: {_said(result)}")
             return
         self._judge(jail, result)
         if result.lost:
@@ -328,26 +332,23 @@ class Actions:
         if not result.ok:
             failing[key] = _said(result)
         elif result.problem:
-            self._log.warning(f"[{result.jail}] action {_said(result)}; well after a repair")
+            self._log.warning(f"[{result.jail}] action {name}: {_said(result)}; repaired")
         if result.ok and order in ("ban", "reban"):
             self._enforced(jail, result)
         # Said once: a mail program that is not there fails with every ban.
         if not result.ok and jail.told.get(name) != (order, result.problem):
             jail.told[name] = (order, result.problem)
-            self._log.error(f"[{result.jail}] action {_said(result)}")
+            self._log.error(f"[{result.jail}] action {result.action}: {_said(result)}")
         if not failing:
             del jail.failing[name]
             if jail.told.pop(name, None):
                 self._log.notice(f"[{result.jail}] action {name}: well again")
 
     def _enforced(self, jail: _Jail, result: Result) -> None:
-        ids = jail.open.get(result.action)
-        if ids is None or result.id not in ids:
-            return
-        ids.discard(result.id)
-        guard = self._guards.get(result.jail)
-        ban = None if guard is None else guard.jail.banned.get(result.id)
-        if guard is not None and ban is not None and guard.spec.shield is None:
+        jail.open.get(result.action, set()).discard(result.id)
+        guard = self._guards[result.jail]
+        ban = guard.jail.banned.get(result.id)
+        if ban is not None and guard.spec.shield is None:
             self._records.enforced([ban])
 
     def _make_again(self, jail: _Jail, result: Result, now: float) -> None:
@@ -394,4 +395,4 @@ def _said(result: Result) -> str:
     """Return what became of an order, in one line; hostile text."""
     id_ = f" {result.id}" if result.id else ""
     again = "" if result.again is None else f"; again in {result.again:g} s"
-    return f"{result.action}: {result.order}{id_}: {result.problem or 'failed'}{again}"
+    return f"{result.order}{id_}: {result.problem or 'failed'}{again}"

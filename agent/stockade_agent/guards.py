@@ -87,8 +87,13 @@ class Guards(Mapping[str, Guard]):
         ends = (guard.jail.next_due() for guard in self.values())
         return min((end for end in ends if end is not None), default=None)
 
-    def restore(self, bans: Iterable[Ban], now: float, said: Log) -> None:
-        """Put bans of the ledger into force again, but none of who is never banned by now."""
+    def restore(self, bans: Iterable[Ban], now: float, said: Log) -> list[Ban]:
+        """Put bans of the ledger into force again, but none of who is never banned by now.
+
+        Returns:
+            Those of these jails that are not in force any more.
+        """
+        over: list[Ban] = []
         for ban in bans:
             guard = self.get(ban.jail)
             if guard is None or ban.id in guard.jail.banned:
@@ -98,6 +103,9 @@ class Guards(Mapping[str, Guard]):
                 said.warning(f"[{ban.jail}] {ban.id} stays free, though it was banned: {why}")
             elif guard.jail.restore(ban, now) is not None:
                 said.notice(f"[{ban.jail}] Restore Ban {ban.id}")
+                continue
+            over.append(ban)
+        return over
 
     def recount(self, known: Callable[[str], Iterable[Tally]], now: float) -> None:
         """Take the failures below maxretry that the ledger knows of each jail."""

@@ -89,14 +89,14 @@ class Pipe:
         """Put the ledger's bans into force again, before anything is read."""
         for fault in self.guards.faults:
             self._log.error(f"configuration: {fault}")
-        self.guards.restore(self.records.bans(), now, self._log)
+        over = self.guards.restore(self.records.bans(), now, self._log)
         self.guards.recount(self.records.tallies, now)
         if self._forced != Memory.name:
             self.healing.listen()
         self.enforcement.start(now, self.guards.shields())
         self.records.commit(now)
         if self.actions is not None:
-            self.actions.start(self.guards, now)
+            self.actions.start(self.guards, over, now)
 
     def close(self, now: float) -> None:
         """Keep what is to be kept; bans stay in force."""

@@ -66,10 +66,10 @@ class Host:
         (self.folder / "jail.conf").write_text(text)
         return self
 
-    def start(self):
+    def start(self, now=None):
         log = Log(self.said, prefixed=False)
         self.pipe = Pipe(read(str(self.folder)), time.time(), log, "memory", clock=time.monotonic)
-        self.pipe.start(time.time())
+        self.pipe.start(time.time() if now is None else now)
         self.take()
         return self
 

@@ -84,12 +84,12 @@ def test_a_ban_that_is_not_enforced_says_so():
 
 def test_actions_that_fail_are_shown():
     """All jails together show what is wrong; one jail shows all of its actions."""
-    mail = ActionStatus("mail", "failed", 3, 2, "mail: ban 192.0.2.7: actionban: status 1")
+    mail = ActionStatus("mail", "failed", 3, 2, "ban 192.0.2.7: actionban: status 1")
     actions = (mail, ActionStatus("own", "ready", 0, 0, ""))
-    failed = "  action mail: failed, 3 queued, 2 not taken: mail: ban 192.0.2.7: actionban:"
+    failed = "  action mail: failed, 3 queued, 2 not taken: ban 192.0.2.7: actionban: status 1"
 
     shown = list(lines(answer(jail(actions=actions))))
-    assert [failed, "         status 1"] == [x for x in shown if "action" in x or "status" in x]
+    assert [failed] == [line for line in shown if "action" in line]
     assert "  action own: ready" in list(lines(answer(jail(actions=actions)), detailed=True))
 
 

@@ -281,11 +281,14 @@ def test_status_tells_troubles():
     """What is wrong in a jail, in the firewall or the configuration is told below the table."""
     firewall = {**agent()["firewall"], "problem": "nft: no permission", "warnings": ["a chain"]}
     told = agent(firewall=firewall, faults=["/etc/stockade/jail.local:3: unknown option"])
+    mail = {"name": "mail", "state": "failed", "queued": 1, "failed": 1, "problem": "ban: status 1"}
+    told["jails"] = [{**jail, "actions": [mail]} for jail in told["jails"]]
     lost = HostResult("web2", "failed", error="no agent is installed", remedy="stockade push")
 
     text = shown(agents.show_status, [HostResult("web1", "ok", agent=told), lost], None)
 
     assert "web1: firewall nftables: nft: no permission\n" in text
+    assert "web1: jail sshd, action mail: ban: status 1\n" in text
     assert "web1: a chain\n" in text
     assert "web1: /etc/stockade/jail.local:3: unknown option\n" in text
     assert "web2 failed: no agent is installed (stockade push)\n" in text

@@ -180,9 +180,17 @@ class Action:
         """Move the end of a ban."""
         return (yield from self._process("actionprolong", Values(facts, self.names, ban)))
 
-    def unban(self, ban: Ban, facts: Facts) -> Steps:
-        """Accept an id again; nothing is to be done if nothing of its family was refused."""
+    def unban(self, ban: Ban, facts: Facts, *, left: bool = False) -> Steps:
+        """Accept an id again; nothing is to be done if nothing of its family was refused.
+
+        Args:
+            left: an agent before this one may have left it refused; nobody knows.
+        """
         values = Values(facts, self.names, ban)
+        if left:
+            if self._scripts["actionunban", values.family].text:
+                yield self._step("actionunban", values)
+            return True
         if not self._started.get(values.family):
             return True
         return (yield from self._process("actionunban", values))

@@ -147,10 +147,14 @@ class Actions:
             for lane in lanes:
                 self._ban(lane, "reban", ban, facts)
 
-    def unban(self, ban: Ban, facts: Facts) -> None:
-        """Accept an id again."""
+    def unban(self, ban: Ban, facts: Facts, *, left: bool = False) -> None:
+        """Accept an id again.
+
+        Args:
+            left: an agent before this one may have left it refused.
+        """
         for lane in self._lanes.values():
-            self._unban(lane, ban, facts)
+            self._unban(lane, ban, facts, left=left)
 
     def flush(self, bans: Iterable[Ban], facts: Facts) -> None:
         """Accept all ids again; ``bans`` are those in force."""
@@ -290,10 +294,11 @@ class Actions:
 
         self._pool.put(lane.key, work)
 
-    def _unban(self, lane: _Lane, ban: Ban, facts: Facts) -> None:
+    def _unban(self, lane: _Lane, ban: Ban, facts: Facts, *, left: bool) -> None:
         def work(slow: Slow) -> Result:
             lane.waiting.pop(ban.id, None)
-            return self._done(lane, "unban", ban.id, lane.action.unban(ban, facts), slow)
+            steps = lane.action.unban(ban, facts, left=left)
+            return self._done(lane, "unban", ban.id, steps, slow)
 
         self._pool.put(lane.key, work)
 

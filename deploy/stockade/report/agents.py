@@ -74,6 +74,12 @@ def _banned(bans: Sequence[BanStatus]) -> str:
 
 def _troubles(host: str, status: AgentStatus) -> list[Text]:
     lines = [f"jail {jail.name}: {jail.problem}" for jail in status.jails if jail.problem]
+    lines += [
+        f"jail {jail.name}, action {action.name}: {action.problem}"
+        for jail in status.jails
+        for action in jail.actions
+        if action.problem
+    ]
     firewall = status.firewall
     if firewall.problem:
         lines.append(f"firewall {firewall.backend}: {firewall.problem}")
