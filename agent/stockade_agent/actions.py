@@ -39,7 +39,7 @@ FAREWELL = 3.0
 """Seconds that commands may still take when the agent ends: nobody bans meanwhile."""
 
 _MERGED = frozenset(("ipmatches", "ipfailures"))
-_IPV6 = "/proc/net/if_inet6"
+_IPV6 = "/proc/self/net/if_inet6"
 _UNBAN, _OTHER, _FULL = "\0unban", "\0order", "\0full"
 
 

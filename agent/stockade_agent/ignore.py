@@ -179,11 +179,11 @@ def own_addresses() -> frozenset[Address]:
     """Return every address of this host's interfaces, loopback included.
 
     Source:
-        /proc/net/fib_trie and /proc/net/if_inet6: no process, no socket.
+        /proc/self/net/fib_trie and if_inet6: no process, no socket. The unit hides /proc/net.
     """
     found: set[Address] = {ip_address("127.0.0.1"), ip_address("::1")}
-    found.update(ip_address(text) for text in _local_ipv4(_read("/proc/net/fib_trie")))
-    for line in _read("/proc/net/if_inet6"):
+    found.update(ip_address(text) for text in _local_ipv4(_read("/proc/self/net/fib_trie")))
+    for line in _read("/proc/self/net/if_inet6"):
         found.add(IPv6Address(int(line.split()[0], 16)))
     return frozenset(found)
 

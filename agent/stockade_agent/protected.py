@@ -18,11 +18,11 @@ _RTF_GATEWAY = 0x2
 _MASK = 7
 
 
-def gateways(proc: str = "/proc") -> frozenset[Address]:
+def gateways(proc: str = "/proc/self") -> frozenset[Address]:
     """Return the next hops of the default routes.
 
     Source:
-        proc(5), ``/proc/net/route`` and ``/proc/net/ipv6_route``.
+        proc(5), ``net/route`` and ``net/ipv6_route``. The unit hides all of /proc but processes.
     """
     found: set[Address] = set()
     for line in _lines(f"{proc}/net/route")[1:]:

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Are the host's own addresses, its gateways and its controllers known, and known anew?"""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+import stockade_agent
+from stockade_agent.ignore import own_addresses
 from stockade_agent.model import target
 from stockade_agent.protected import FRESH, Protected, controllers, gateways
 
@@ -96,3 +102,27 @@ def test_an_answer_is_taken_for_the_present_for_a_second(tmp_path):
     assert (2, before + 1) == (len(looks), protected.version)
     protected.refresh(1000.0 + FRESH)
     assert 3 == len(looks)
+
+
+HIDDEN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from stockade_agent.ignore import own_addresses
+from stockade_agent.protected import gateways
+print(*sorted(map(str, own_addresses())), "|", *sorted(map(str, gateways())))
+"""
+
+
+@pytest.mark.lab
+def test_where_only_processes_are_shown():
+    """With systemd's ``ProcSubset=pid``, as in the unit, own addresses and gateways are known."""
+    root = str(Path(stockade_agent.__file__).parents[1])
+    ask = [sys.executable, "-I", "-c", HIDDEN, root]
+    hide = ["unshare", "-m", "sh", "-c", 'mount -t proc -o subset=pid proc /proc && exec "$@"', "-"]
+    shown, hidden = (
+        subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        for argv in (ask, [*hide, *ask])
+    )
+
+    assert shown == hidden
+    assert {str(address) for address in own_addresses()} == {*shown.partition("|")[0].split()}

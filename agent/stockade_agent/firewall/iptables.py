@@ -83,7 +83,7 @@ class Iptables:
         prefix: str = "f2b-",
         variant: str = "",
         notes: Sequence[str] = (),
-        if_inet6: str = "/proc/net/if_inet6",
+        if_inet6: str = "/proc/self/net/if_inet6",
     ) -> None:
         if not _PREFIX.fullmatch(prefix):
             raise FirewallError(
