@@ -199,7 +199,9 @@ class Firewalld:
         try:
             self._cut({jail: bans[jail] for jail in bans if jail in self._shields}, self._shields)
         except OSError as error:
-            return (f"established connections of banned addresses go on: {error.strerror}",)
+            return (
+                f"established connections of banned addresses go on: {error.strerror or error}",
+            )
         return ()
 
     def _settle(self, rules: Optional[Counter[str]]) -> tuple[str, ...]:
