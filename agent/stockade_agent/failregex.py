@@ -12,7 +12,7 @@ import warnings
 from typing import Callable, Optional, Union
 
 from stockade_agent.errors import RegexError
-from stockade_agent.syntax import Syntax
+from stockade_agent.syntax import Syntax, syntax_of
 
 
 Value = Union[str, tuple[Optional[str], ...], None]
@@ -79,7 +79,7 @@ class Pattern:
     def syntax(self) -> Syntax:
         """What its syntax tree proves."""
         if self._syntax is None:
-            self._syntax = Syntax(self.regex)
+            self._syntax = syntax_of(self.regex)
         return self._syntax
 
     @property

@@ -17,6 +17,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from typing import Callable, NamedTuple, Optional, Union
 
 from stockade_agent.syntax import SAME_LETTER, Clause, Syntax, Word, cost
@@ -60,16 +61,24 @@ class Check(NamedTuple):
     regexes: tuple[re.Pattern[bytes], ...] = ()
 
 
-class Needle(NamedTuple):
-    """What a block is searched for.
+class Needle:
+    """What a block is searched for; two that are equal are the same, see ``needle``.
 
     Attributes:
         key: the text, or the regex where it is more than one text.
         checks: one for each regex that needs it; one must be met.
     """
 
-    key: Union[bytes, re.Pattern[bytes]]
-    checks: tuple[Check, ...]
+    __slots__ = ("checks", "key")
+
+    def __init__(self, key: Union[bytes, re.Pattern[bytes]], checks: tuple[Check, ...]) -> None:
+        self.key, self.checks = key, checks
+
+
+@lru_cache(maxsize=1024)
+def needle(key: Union[bytes, re.Pattern[bytes]], checks: tuple[Check, ...]) -> Needle:
+    """Return the needle of a text or regex: for jails that search for the same, the same."""
+    return Needle(key, checks)
 
 
 class Gate:
@@ -133,18 +142,20 @@ class Gate:
         if not self._ways:
             return list(every_line(data, begin, end))
         memo = {} if memo is None else memo
-        found = [_found(n, data, memo, begin, end) for n in self._way(data, begin, end)]
-        found = [spans for spans in found if spans]
-        if len(found) == 1:
-            return found[0]
-        return sorted(set().union(*found))
+        way = self._way(data, begin, end)
+        key = (way, begin, end)
+        if key not in memo:
+            found = [_found(each, data, memo, begin, end) for each in way]
+            found = [spans for spans in found if spans]
+            memo[key] = found[0] if len(found) == 1 else sorted(set().union(*found))
+        return memo[key]
 
     def floods(self, data: bytes, memo: Memo) -> bool:
         """Return whether so many lines of a block could match that it is not worth a search."""
         if not self._ways or len(data) < 4 * SAMPLE:
             return not self._ways
         end = data.rfind(b"\n", 0, SAMPLE) + 1
-        found = [_found(needle, data, memo, 0, end) for needle in self._way(data, 0, SAMPLE)]
+        found = [_found(each, data, memo, 0, end) for each in self._way(data, 0, SAMPLE)]
         return 2 * len(set().union(*found)) > data.count(b"\n", 0, end)
 
     def _way(self, data: bytes, begin: int, end: int) -> tuple[Needle, ...]:
@@ -153,20 +164,20 @@ class Gate:
             return self._ways[0]
 
         def expense(way: tuple[Needle, ...]) -> float:
-            hits = sum(_count(needle.key, data, begin, begin + SAMPLE) for needle in way)
+            hits = sum(_count(each.key, data, begin, begin + SAMPLE) for each in way)
             return len(way) * _SEARCH + hits * _LINE
 
         return min(self._ways, key=expense)
 
 
-def _found(needle: Needle, data: bytes, memo: Memo, begin: int, end: int) -> list[Span]:
-    key = (needle, begin, end)
+def _found(sought: Needle, data: bytes, memo: Memo, begin: int, end: int) -> list[Span]:
+    key = (sought, begin, end)
     spans = memo.get(key)
     if spans is None:
         memo[key] = spans = []
         # On this path speed outranks elegance: it is run for each line that has a word.
         find, rfind = data.find, data.rfind
-        text, checks, position = needle.key, needle.checks, begin
+        text, checks, position = sought.key, sought.checks, begin
         while True:
             if isinstance(text, bytes):
                 hit = find(text, position, end)
@@ -219,15 +230,15 @@ class _Needles:
         """Return the needles for one clause, which regexes with these clauses need."""
         checks = self._checks(covered)
         if any(word.ignorecase for word in clause):
-            return (Needle(_search(clause, self._encoding), checks),)
+            return (needle(_search(clause, self._encoding), checks),)
         texts = [t.encode(self._encoding) for t in _without_longer({w.text for w in clause})]
         if len(texts) <= MOST_SEARCHES:
-            return tuple(Needle(text, checks) for text in texts)
+            return tuple(needle(text, checks) for text in texts)
         alike: dict[bytes, list[bytes]] = {}
         for text in texts:
             alike.setdefault(text[:1], []).append(text)
         return tuple(
-            Needle(group[0] if len(group) == 1 else _any_of(group), checks)
+            needle(group[0] if len(group) == 1 else _any_of(group), checks)
             for group in alike.values()
         )
 
@@ -245,7 +256,7 @@ class _Needles:
             if len(best) > 1:
                 text = self._common(best, shared)
                 covered = [left.pop(index) for index in best]
-                yield Needle(text.encode(self._encoding), self._checks(covered))
+                yield needle(text.encode(self._encoding), self._checks(covered))
                 continue
             yield from self._each(list(left.values()), usual)
             return

@@ -24,6 +24,7 @@ LOOK_BACK = 100
 
 _TAIL = 16384
 _STEP = 8192
+_LONG = 1 << 16
 # Bytes a counting line below which it is cheaper to look for all that may end a session at once.
 _DENSE = 1024
 
@@ -100,11 +101,33 @@ class Lines:
 
     def read(self, block: Block, now: float, *, live: bool) -> Iterator[Dated]:
         """Yield the lines of a block that could match and are young enough."""
+        if not live and self._is_old(block, now):
+            self._tail, self._gap = block.data[-_TAIL:], (b"", 0, 0)
+            return
         date = self.date
         for text, at in self._candidates(block):
             dated = date(text, now, at=at, live=live)
             if dated is not None:
                 yield dated
+
+    def _is_old(self, block: Block, now: float) -> bool:
+        """Return whether a block is all older than findtime, as its first and last lines say.
+
+        A log that lay for weeks is read at the speed of the disk this way.
+        """
+        horizon, data = now - self._findtime, block.data
+        if self._any_time or self._wide:
+            return False
+        if block.times is not None:
+            return max(block.times) < horizon
+        if len(data) < _LONG:
+            return False
+        for place in (0, len(data) // 2, len(data) - 2):
+            begin = data.rfind(b"\n", 0, place + 1) + 1 if place else 0
+            found = self.detector.find(self._decoded(data[begin : data.find(b"\n", begin)]), now)
+            if found is None or found.at is None or found.at >= horizon:
+                return False
+        return True
 
     def date(
         self, text: str, now: float, *, at: Optional[float] = None, live: bool

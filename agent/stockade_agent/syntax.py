@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Optional
 
 
@@ -76,6 +77,12 @@ class Syntax:
         """Return whether a group captures in every match, and so many characters at least."""
         number = self._groups.get(group)
         return number is not None and _captures(self._tree, number, least)
+
+
+@lru_cache(maxsize=1024)
+def syntax_of(regex: re.Pattern[str]) -> Syntax:
+    """Return what is proved of a regex; read once for all jails that have it."""
+    return Syntax(regex)
 
 
 def required(regex: re.Pattern[str]) -> list[Clause]:

@@ -3,6 +3,7 @@
 
 import re
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -336,3 +337,53 @@ def test_a_flood_is_not_searched():
     assert gate.floods(flood, {})
     assert not gate.floods(quiet, {})
     assert not gate.floods(b"host daemon[7]: Failed\n", {})
+
+
+def dated(minutes, text="Failed x"):
+    stamp = time.strftime("%b %d %H:%M:%S", time.localtime(NOW - 60 * minutes))
+    return f"{stamp} host d: {text} from 192.0.2.7\n".encode()
+
+
+FAILED = FilterSpec(name="any", failregex=("Failed x from <HOST>",), datepattern="{^LN-BEG}")
+
+
+@pytest.mark.parametrize(
+    "blocks, failures",
+    [
+        pytest.param([[20] * 3000], 0, id="old"),
+        pytest.param([[20] * 2999 + [1]], 1, id="last-line-is-young"),
+        pytest.param([[1] + [20] * 2999], 1, id="first-line-is-young"),
+        pytest.param([[20] * 3000, [1] * 3000], 3000, id="next-block-is-young"),
+    ],
+)
+def test_old_blocks_are_passed_over(blocks, failures):
+    """After a stop, a block that begins and ends before findtime is not read; others are."""
+    judge = Filter(FAILED, now=NOW, findtime=600)
+    found = [
+        failure
+        for block in blocks
+        for failure in judge.failures(
+            Block(("w",), "log", b"".join(map(dated, block)), ""), NOW, live=False
+        )
+    ]
+
+    assert failures == len(found)
+
+
+def test_old_blocks_cost_a_look_at_three_lines():
+    """However long they are."""
+    judge = Filter(FAILED, now=NOW, findtime=600)
+    block = Block(("w",), "log", dated(20) * 3000, "")
+    assert [] == list(judge.failures(block, NOW, live=False))
+
+    assert 3 == sum(hits for _, hits in judge.detector.hits())
+
+
+def test_a_line_without_date_has_that_of_an_old_block():
+    """What is passed over is looked back at like what the gate rejects."""
+    judge = Filter(FAILED, now=NOW, findtime=30)
+    old = Block(("w",), "log", dated(0.75) * 3000, "")
+    bare = Block(("w",), "log", b"host d: Failed x from 192.0.2.7\n", "")
+    assert [] == list(judge.failures(old, NOW, live=False))
+
+    assert [NOW - 45] == [failure.at for failure in judge.failures(bare, NOW, live=True)]
