@@ -68,6 +68,7 @@ class File:
         source: where the operator would edit it (template or file), for messages.
         secret: never shown in a diff.
         restart: the agent must be restarted when it changes (else only reloaded).
+        unclaimed: a file of somebody else at its path is not replaced: the host refuses.
     """
 
     path: str
@@ -76,6 +77,7 @@ class File:
     source: str = ""
     secret: bool = False
     restart: bool = True
+    unclaimed: bool = False
 
     @cached_property
     def sha256(self) -> str:

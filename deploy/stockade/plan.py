@@ -124,6 +124,7 @@ class Compiler:
                 template.mode,
                 str(template.path),
                 restart=template.restart,
+                unclaimed=template.unclaimed,
             )
 
     def _variables(

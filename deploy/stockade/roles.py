@@ -66,6 +66,7 @@ class Source(_Strict):
     source: str
     mode: Annotated[int, BeforeValidator(_mode)] = 0o644
     restart: bool = True
+    unclaimed: bool = False
 
 
 class Packages(_Strict):
@@ -119,6 +120,7 @@ class Template:
     text: str = field(repr=False)
     mode: int = 0o644
     restart: bool = True
+    unclaimed: bool = False
 
 
 @dataclass(frozen=True)
@@ -241,11 +243,26 @@ def _role(folder: Path) -> Role:
     ]
     readers = _readers(root, spec, defaults, faults)
     files = [
-        File(target, content, source.mode, str(path), restart=source.restart)
+        File(
+            target,
+            content,
+            source.mode,
+            str(path),
+            restart=source.restart,
+            unclaimed=source.unclaimed,
+        )
         for target, source, path, content in _sources(folder, root, "files", spec.files, faults)
     ]
     templates = [
-        Template(name, target, path, _decoded(path, content, faults), source.mode, source.restart)
+        Template(
+            name,
+            target,
+            path,
+            _decoded(path, content, faults),
+            source.mode,
+            source.restart,
+            source.unclaimed,
+        )
         for target, source, path, content in _sources(
             folder, root, "templates", spec.templates, faults
         )

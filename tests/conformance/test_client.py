@@ -14,12 +14,12 @@ pytestmark = pytest.mark.conformance
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("version", SUITES)
+@pytest.mark.parametrize("version", [pytest.param("1.0.2", marks=pytest.mark.slow), "1.1.0"])
 def test_few_words(version):
     """What is printed and the exit code are the same, but for what is listed."""
-    answers = list(client.differences(fetch(version), 1, 20))
+    answers = list(client.differences(fetch(version), 1, 20, step=3))
 
-    assert len(answers) > 200
+    assert len(answers) > 120
     assert [] == [answer for answer in answers if answer]
 
 

@@ -23,6 +23,7 @@ from stockade.push.talk import Lacking, talk
 
 UNIT = "stockade-agent.service"
 JAIL = "/etc/stockade/jail.d/sshd.conf"
+CLIENT = "/usr/bin/fail2ban-client"
 BUNDLE = "/usr/lib/stockade/stockade-agent.pyz"
 PYTHON = "/usr/lib/stockade/python3"
 CONTROLLERS = "/etc/stockade/controllers"
@@ -222,6 +223,41 @@ def masked(host, manifest):
 
 def in_the_way(host, manifest):
     host.path(JAIL).mkdir(parents=True)
+
+
+def claimed(host, manifest):
+    host.path(CLIENT).parent.mkdir(parents=True, exist_ok=True)
+    host.path(CLIENT).write_text("#!/bin/sh\n# of a package\n")
+
+
+def with_client(manifest):
+    """Return the files of a manifest, and one that takes nobody's place."""
+    return (*manifest.files, File(CLIENT, b"#!/bin/sh\n", mode=0o755, unclaimed=True))
+
+
+@pytest.mark.parametrize("mode", ["check", "push"])
+def test_another_programs_command_is_not_replaced(fake_host, converge, make_manifest, mode):
+    """Where fail2ban's own client is, ours is refused in words; nothing is changed."""
+    manifest = make_manifest(files=with_client(make_manifest()))
+    claimed(fake_host, manifest)
+    before = fake_host.tree()
+
+    result = converge(manifest, mode)
+
+    assert "refused" == result.outcome
+    assert f"{CLIENT} is another program's" in result.error
+    assert before == fake_host.tree()
+
+
+def test_our_own_command_is_replaced_and_removed(fake_host, converge, make_manifest):
+    """What a push brought, the next may change, and takes away when it is not asked for."""
+    first = make_manifest(files=with_client(make_manifest()))
+    assert ("file", CLIENT, "create") in actions(converge(first))
+    newer = (*make_manifest().files, File(CLIENT, b"#!/bin/sh\n#\n", unclaimed=True))
+
+    assert ("file", CLIENT, "update") in actions(converge(make_manifest(files=newer)))
+    assert ("file", CLIENT, "remove") in actions(converge(make_manifest()))
+    assert not fake_host.path(CLIENT).exists()
 
 
 @pytest.mark.parametrize(

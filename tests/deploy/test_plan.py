@@ -356,8 +356,8 @@ def test_two_thousand_hosts_are_bounded_work(enter, monkeypatch):
     # Five values of base_maxretry; with the first of them, three of sshd_bantime besides none.
     assert 8 == len({manifest.files for manifest in manifests})
     assert 8 == len(checks)
-    # Six templates of the role base once, 00-stockade.conf five times, 10-sshd.conf four times.
-    assert 15 == renderers[0].renders
+    # Seven templates of the role base once, 00-stockade.conf five times, 10-sshd.conf four times.
+    assert 16 == renderers[0].renders
 
 
 def test_compile_host_asks_nobody(enter):

@@ -33,6 +33,7 @@ class Wanted:
     mode: int
     secret: bool
     restart: bool
+    unclaimed: bool = False
 
 
 @dataclass(frozen=True)

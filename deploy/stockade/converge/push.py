@@ -201,7 +201,12 @@ def _plan(
 ) -> Plan:
     wanted = {
         file["path"]: Wanted(
-            file["path"], file["sha256"], file["mode"], file["secret"], file["restart"]
+            file["path"],
+            file["sha256"],
+            file["mode"],
+            file["secret"],
+            file["restart"],
+            file["unclaimed"],
         )
         for file in order["files"]
     }
@@ -210,6 +215,12 @@ def _plan(
     for switch in switches:
         if switch.found and switch.found.content is None and switch.found.link is None:
             raise Refusal(f"{switch.path} is in the way: it is not a file", "move it elsewhere")
+        claimed = switch.wanted is not None and switch.wanted.unclaimed
+        if claimed and switch.found is not None and switch.path not in record:
+            raise Refusal(
+                f"{switch.path} is another program's, such as a package's",
+                "remove that program, or do not ask for ours",
+            )
     hashes = dict.fromkeys(switch.wanted.sha256 for switch in switches if switch.wanted)
     contents = wire.fetch(list(hashes))
     changes = [

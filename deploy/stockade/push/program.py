@@ -158,4 +158,5 @@ def _file(file: File) -> dict[str, Any]:
         "mode": file.mode,
         "secret": file.secret,
         "restart": file.restart,
+        "unclaimed": file.unclaimed,
     }

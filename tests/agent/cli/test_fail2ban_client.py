@@ -442,3 +442,20 @@ def test_the_example_of_the_docs(tmp_path, monkeypatch):
             said = str(refusal)
         assert expected == said.replace(str(tmp_path), "/var/log") + "\n", asked
     pipe.close(now)
+
+
+@pytest.mark.parametrize(
+    "name, told", [("stockade-agent", "a b\n"), ("fail2ban-client", "fail2ban-client a b\n")]
+)
+def test_the_command_that_a_push_brings(tmp_path, name, told):
+    """By its own name it hands the words on; by a link's name it says whose they are."""
+    text = (DOCS.parents[1] / "roles/base/files/stockade-agent").read_text()
+    whole = "/usr/lib/stockade/python3 -I /usr/lib/stockade/stockade-agent.pyz"
+    assert whole in text
+    (tmp_path / "stockade-agent").write_text(text.replace(whole, "echo"))
+    (tmp_path / "stockade-agent").chmod(0o755)
+    if name != "stockade-agent":
+        (tmp_path / name).symlink_to("stockade-agent")
+    done = subprocess.run((tmp_path / name, "a", "b"), capture_output=True, text=True, check=False)
+
+    assert told == done.stdout
