@@ -5,24 +5,39 @@ from __future__ import annotations
 
 import json
 import sys
+import zlib
+from collections.abc import Sequence
 from typing import Any, Optional
 
 from stockade_agent.model import Ban, Tally, target
 
 
 def ban_row(ban: Ban) -> tuple[object, ...]:
-    """Return a ban as table ``bans`` holds it, but for ``enforced``."""
+    """Return a ban as table ``bans`` holds it, but for ``enforced``; its seal comes last."""
+    address = None if ban.address is None else str(ban.address)
     return (
         ban.jail,
         ban.id,
-        None if ban.address is None else str(ban.address),
+        address,
         ban.at,
         ban.bantime,
         ban.failures,
         ban.count,
         json.dumps(ban.matches),
         json.dumps(dict(ban.data)),
+        _seal(ban.jail, ban.id, address, ban.at, ban.bantime),
     )
+
+
+def is_sealed(row: Sequence[object], seal: int) -> bool:
+    """Return whether who is banned, and until when (the first five columns), is as written."""
+    # Rows of the first schema have none.
+    return seal in (0, _seal(*row))
+
+
+def _seal(*values: object) -> int:
+    """Return what tells that no bit of a row has changed: sqlite itself does not look."""
+    return zlib.crc32(repr(values).encode("utf-8", "backslashreplace")) or 1
 
 
 def tally_row(tally: Tally) -> tuple[object, ...]:

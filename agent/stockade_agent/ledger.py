@@ -18,7 +18,7 @@ from typing import Optional
 from stockade_agent import entries
 from stockade_agent.errors import LedgerError
 from stockade_agent.model import FOREVER, Ban, Tally
-from stockade_agent.salvage import salvage
+from stockade_agent.salvage import SUFFIXES, salvage, text
 
 
 SCHEMA = 2
@@ -43,14 +43,15 @@ CREATE TABLE totals (
 ) WITHOUT ROWID;
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-_COUNTS = """
+_SECOND = """
+ALTER TABLE bans ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE counts (
     jail TEXT NOT NULL, id TEXT NOT NULL, first REAL NOT NULL, last REAL NOT NULL,
     retry REAL NOT NULL, failures INTEGER NOT NULL, matches TEXT NOT NULL, data TEXT NOT NULL,
     PRIMARY KEY (jail, id)
 ) WITHOUT ROWID;
 """
-_MIGRATIONS: Mapping[int, str] = {0: _TABLES, 1: _COUNTS}
+_MIGRATIONS: Mapping[int, str] = {0: _TABLES, 1: _SECOND}
 """Version found in a file -> the statements that lead to the next one."""
 
 _COLUMNS = {
@@ -65,6 +66,7 @@ _COLUMNS = {
         "matches",
         "data",
         "enforced",
+        "seal",
     ),
     "history": ("id", "jail", "count", "at", "bantime"),
     "positions": ("log", "position", "at"),
@@ -73,9 +75,9 @@ _COLUMNS = {
     "counts": ("jail", "id", "first", "last", "retry", "failures", "matches", "data"),
 }
 _BAN = """
-INSERT INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (jail, id) DO UPDATE SET
+INSERT INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT (jail, id) DO UPDATE SET
     address = excluded.address, at = excluded.at, bantime = excluded.bantime,
-    failures = excluded.failures, count = excluded.count, enforced = 0,
+    failures = excluded.failures, count = excluded.count, enforced = 0, seal = excluded.seal,
     matches = CASE at WHEN excluded.at THEN matches ELSE excluded.matches END,
     data = CASE at WHEN excluded.at THEN data ELSE excluded.data END
 """
@@ -94,6 +96,7 @@ class Ledger:
     Attributes:
         path: the file.
         warnings: what an operator should know of how it was opened.
+        damaged: bans that ``bans`` could not return.
 
     Raises:
         LedgerError: by every call, when the file cannot be opened, read or written. Nothing
@@ -103,6 +106,9 @@ class Ledger:
     def __init__(self, path: str) -> None:
         self.path = path
         self.warnings: tuple[str, ...] = ()
+        self.damaged = 0
+        # Only a file that we have just made, or whose owner emptied it, has nothing in it.
+        emptied = os.path.isfile(path) and not os.path.getsize(path)
         try:
             self._db = _open(path)
         except sqlite3.Error as error:
@@ -111,6 +117,8 @@ class Ledger:
             self._db = self._set_aside(error)
         except OSError as error:
             raise LedgerError(f"{path}: {error.strerror}") from error
+        if emptied:
+            self.warnings = (f"{path}: was empty: no ban of an earlier run is known",)
 
     def take_over(self, path: str) -> int:
         """Take over what can be read of another ledger, left as it is; return how many bans."""
@@ -122,13 +130,22 @@ class Ledger:
     def bans(self) -> list[Ban]:
         """Return all bans that were not lifted, those that are over by now included.
 
-        They are bare; ``whole`` has their matches and data.
+        They are bare; ``whole`` has their matches and data. Damaged ones are dropped: ``damaged``
+        says how many.
         """
+        found = []
         with self._said():
             rows = self._db.execute(
-                "SELECT jail, id, address, at, bantime, failures, count FROM bans"
+                "SELECT jail, id, address, at, bantime, failures, count, seal FROM bans"
             )
-            return [ban for row in rows if (ban := entries.ban((*row, "[]", "{}"))) is not None]
+            self.damaged = 0
+            for *row, seal in rows:
+                ban = entries.ban((*row, "[]", "{}"))
+                if ban is not None and entries.is_sealed(row[:5], seal):
+                    found.append(ban)
+                else:
+                    self.damaged += 1
+        return found
 
     def whole(self, ban: Ban) -> Ban:
         """Return a ban with the matches and data that were noted with it."""
@@ -296,7 +313,7 @@ class Ledger:
 
     def _set_aside(self, fault: sqlite3.Error) -> sqlite3.Connection:
         aside = f"{self.path}.corrupt"
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in SUFFIXES:
             with suppress(FileNotFoundError):
                 os.unlink(aside + suffix)
             with suppress(FileNotFoundError):
@@ -326,6 +343,7 @@ def _open(path: str) -> sqlite3.Connection:
     if path != ":memory:":
         _open_file(path)
     db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+    db.text_factory = text
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")

@@ -65,10 +65,13 @@ class Records:
     def bans(self) -> list[Ban]:
         """Return the bans that the ledger knows, for the start."""
         try:
-            return self._ledger.bans()
+            found = self._ledger.bans()
         except LedgerError as error:
             self._failed(error)
             return []
+        if self._ledger.damaged:
+            self._log.error(f"ledger: {self._ledger.damaged} bans are damaged, and not restored")
+        return found
 
     def tallies(self, jail: str) -> Iterator[Tally]:
         """Yield the failures below maxretry that the ledger knows, for the start."""
