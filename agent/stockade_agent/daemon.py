@@ -186,7 +186,7 @@ class Daemon:
         for name in former.sources:
             self._loop.forget(name)
         self._follow()
-        if answers.UNBAN in request.words:
+        if answers.UNBAN in request.words and request.jail in ("", *self._pipe.guards):
             self._pipe.unban(request.jail, ["all"], now)
         self._log.info(f"reloaded: {self._pipe.summary()}")
         guards = self._pipe.guards

@@ -230,6 +230,20 @@ def test_ban_and_unban_by_hand(host):
     assert set() == host.banned()
 
 
+def test_a_reload_that_frees(host):
+    """``unban`` frees all of a jail or of all jails; a jail that is nowhere has nobody to free."""
+    host.start()
+    ask(host.socket, Request("ban", "sshd", ("192.0.2.7",)))
+    ask(host.socket, Request("reload", "nojail", words=("unban", "if-exists")))
+    assert {"192.0.2.7"} == host.banned()
+    ask(host.socket, Request("reload", "sshd", words=("unban",)))
+    assert set() == host.banned()
+    ask(host.socket, Request("ban", "sshd", ("192.0.2.7",)))
+    ask(host.socket, Request("reload", words=("unban", "restart")))
+
+    assert set() == host.banned()
+
+
 @pytest.mark.parametrize(
     "id_, why",
     [
