@@ -26,10 +26,12 @@ from conformance.tally import SHOWN, Run, Tell, rooted
 FAMILIES = (
     "configuration",
     "samples",
+    "datetable",
     "dates",
     "verdicts",
     "bans",
     "actions",
+    "shell",
     "regex",
     "client",
 )
