@@ -34,6 +34,7 @@ FAMILIES = (
     "shell",
     "regex",
     "client",
+    "live",
 )
 JSON = ROOT / "build" / "conformance.json"
 
