@@ -26,12 +26,15 @@ from conformance.tally import SHOWN, Run, Tell, rooted
 FAMILIES = (
     "configuration",
     "samples",
+    "datetable",
     "dates",
     "verdicts",
     "bans",
     "actions",
+    "shell",
     "regex",
     "client",
+    "live",
 )
 JSON = ROOT / "build" / "conformance.json"
 

@@ -74,11 +74,15 @@ class Judged:
     unjudged: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
     wrong: dict[str, list[str]] = field(default_factory=dict)
+    journal: dict[str, set[str]] = field(default_factory=dict)
+    """Of each filter, the samples that are judged as entries of the journal."""
 
     def add(self, other: "Judged") -> None:
         self.judged |= other.judged
         self.unjudged |= other.unjudged
         self.silent |= other.silent
+        for name, places in other.journal.items():
+            self.journal.setdefault(name, set()).update(places)
         for place, faults in other.wrong.items():
             self.wrong.setdefault(place, []).extend(faults)
 
@@ -168,6 +172,8 @@ class Log:
             if constraint and not eval(constraint, {"opts": options, "name": self._name}):
                 continue
             judged = True
+            if expected and options.get("logtype") == "journal":
+                self.tally.journal.setdefault(self._name, set()).add(place)
             fault = _fault(_examined(filter_, line, options), expected)
             if fault:
                 given = {key: value for key, value in options.items() if key != "test.condition"}
@@ -252,7 +258,9 @@ def _key(place: str) -> str:
 def run(root: Path, tell: Tell) -> Tally:
     """Return what came of all samples."""
     judged = judge(root)
-    return Tally(judged.total, judged.differences())
+    counted = [f"{len(places)} of {name}" for name, places in sorted(judged.journal.items())]
+    note = f"journal: {', '.join(counted)}" if counted else "none from the journal"
+    return Tally(judged.total, judged.differences(), [note])
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ def test_every_sample(root):
     assert {} == tally.wrong
     assert set() == tally.unjudged - tally.judged
     assert SAMPLES.get(root.name, tally.total) == tally.passed
+    assert {"asterisk", "murmur", "mysqld-auth", "sshd"} <= tally.journal.keys()
+    assert len(tally.journal["sshd"]) > 100
 
 
 def test_our_sshd_filter(root):
