@@ -45,6 +45,10 @@ unit: $(STAMP)  ## the tests that need no lab
 conformance: $(STAMP)  ## compare with a real fail2ban: FAIL2BAN=DIR, or Debian's; FAMILIES="live"
 	@$(BIN)/python -m conformance $(FAMILIES) $(FAIL2BAN)
 
+.PHONY: rotation
+rotation: $(STAMP)  ## log rotation of every kind under full load, many times
+	$(BIN)/pytest -m slow tests/faults/test_rotation.py
+
 .PHONY: bench bench-slow
 bench: $(STAMP)  ## the agent beside fail2ban, sshguard, grep: build/bench.json (root; ROWS="busy start")
 	@$(BIN)/python -m bench $(ROWS)

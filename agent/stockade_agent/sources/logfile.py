@@ -16,7 +16,8 @@ from stockade_agent.model import Block
 from stockade_agent.sources import Watch, inotify
 from stockade_agent.sources.allotment import allotted, most, statuses
 from stockade_agent.sources.inotify import Inotify
-from stockade_agent.sources.openlog import Key, Log, OpenLog, Position, former
+from stockade_agent.sources.openlog import Key, Log, OpenLog, Position
+from stockade_agent.sources.rotated import former, since, truncated
 from stockade_agent.sources.survey import Survey, covers, is_glob
 
 
@@ -254,7 +255,7 @@ class LogFiles:
         if holder is not None and holder.file is file and holder.path in paths:
             return holder
         path = paths[0]
-        old = None
+        before: list[OpenLog] = []
         if file is None:
             try:
                 file = OpenLog(path)
@@ -267,7 +268,7 @@ class LogFiles:
                 self._stale = True
                 return self._logs.get(path)
             try:
-                old = self._place(file, inodes)
+                before = self._place(file, inodes)
             except OSError as error:
                 file.close()
                 self._trouble_at(path, error)
@@ -286,13 +287,13 @@ class LogFiles:
                 self._drop(log.file)
             else:
                 log.olds.append(log.file)
-        if old is not None:
-            log.olds.append(old)
+        log.olds += before
+        file.copied = before[-1].key if before else None
         log.file, log.begun = file, False
         self._dirty[path] = log
         return log
 
-    def _place(self, file: OpenLog, inodes: Mapping[Key, object]) -> Optional[OpenLog]:
+    def _place(self, file: OpenLog, inodes: Mapping[Key, object]) -> list[OpenLog]:
         """Seek a newly seen file to where it must be read from; return what comes before it."""
         log = self._logs.get(file.path)
         last = log.file.position if log and log.file else self._saved.pop(file.path, None)
@@ -307,11 +308,16 @@ class LogFiles:
             # Edited in place, restored or copied up: new inode, same content, and more perhaps.
             if last.offset and file.holds(last):
                 file.seek(last.offset)
-            elif log is None:
-                return former(file.path, last, inodes)
+            else:
+                taken, held = {*inodes, *self._holders}, log.file if log else None
+                before = since(file, held.key, taken) if held else former(file, last, taken)
+                if before and last.key != file.key:
+                    # As if it had been open here: its writer may not have noticed yet.
+                    before[-1].path = file.path
+                return before
         elif self._first and file.path not in self._heads:
             file.seek(file.size())
-        return None
+        return []
 
     def _vanished(self, log: Log) -> None:
         """A path leads nowhere: its writer may still have the file, and a rotation be half done."""
@@ -352,14 +358,13 @@ class LogFiles:
             if not log.olds:
                 self._logs.pop(log.path, None)
             return None
-        if file.rewritten():
-            copy = former(log.path, file.position, {known.key for known in self._owners})
-            file.seek(0)
-            if copy is not None:
-                log.olds.append(copy)
-                log.begun = False
-                return self._next(log)
+        mark = file.mark()
         data = file.read()
+        copies = truncated(file, mark, self._owners)
+        if copies is not None:
+            log.olds += copies
+            log.begun = log.begun and not copies
+            return self._next(log)
         if not data:
             return None
         log.begun = True

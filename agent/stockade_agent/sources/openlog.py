@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Container
 from dataclasses import dataclass
 from typing import Optional
 
@@ -20,6 +19,8 @@ TAIL = 256
 
 Key = tuple[int, int]
 """Device and inode."""
+Mark = tuple[int, int, bytes, bytes, bool]
+"""State of an open log; the first is its offset."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class OpenLog:
     Attributes:
         path: where it was opened.
         overlong: lines skipped because they were longer than a block.
+        copied: the newest copy of what stood here before it was truncated, if there is one.
 
     Raises:
         OSError: it cannot be opened, or is no regular file.
@@ -76,6 +78,7 @@ class OpenLog:
         self.key: Key = (status.st_dev, status.st_ino)
         self.offset = 0
         self.overlong = 0
+        self.copied: Optional[Key] = None
         self._head = self._tail = b""
         self._skipping = False
 
@@ -95,6 +98,14 @@ class OpenLog:
         self._tail = os.pread(self.fd, min(offset, TAIL), max(0, offset - TAIL))
         self._skipping = False
 
+    def mark(self) -> Mark:
+        """Return the state that ``restore`` goes back to."""
+        return self.offset, self.overlong, self._head, self._tail, self._skipping
+
+    def restore(self, mark: Mark) -> None:
+        """Forget what was read since a mark."""
+        self.offset, self.overlong, self._head, self._tail, self._skipping = mark
+
     def size(self) -> int:
         """Return how many bytes it has now."""
         return os.fstat(self.fd).st_size
@@ -106,6 +117,11 @@ class OpenLog:
     def rewritten(self) -> bool:
         """Return whether it was truncated, even where it has outgrown the offset since."""
         return self.size() < self.offset or os.pread(self.fd, len(self._head), 0) != self._head
+
+    def begins_like(self, other: OpenLog) -> bool:
+        """Return whether both begin with the same bytes: one is a copy of the other then."""
+        size = min(self.size(), other.size(), HEAD)
+        return size > 0 and os.pread(self.fd, size, 0) == os.pread(other.fd, size, 0)
 
     def read(self) -> bytes:
         """Return the next whole lines, at most about a block of them; empty when none is there."""
@@ -182,32 +198,3 @@ class Log:
     def files(self) -> list[OpenLog]:
         """Return all that are open, oldest first."""
         return [*self.olds, self.file] if self.file else list(self.olds)
-
-
-def former(path: str, last: Position, taken: Container[Key]) -> Optional[OpenLog]:
-    """Return the rotated file, or its copy, that was at ``path`` when it was read up to ``last``.
-
-    It is opened at that offset. None when no file beside ``path`` whose name begins like it
-    has that content, or somebody else reads it (``taken``).
-    """
-    directory, base = os.path.split(path)
-    copy = None
-    for name in sorted(os.listdir(directory)):
-        if name == base or not name.startswith(base):
-            continue
-        try:
-            file = OpenLog(os.path.join(directory, name))
-        except OSError:
-            # Neither readable nor a file: not what rotation leaves.
-            continue
-        moved = file.key == last.key
-        if file.key in taken or not file.holds(last) or not (moved or (last.offset and not copy)):
-            file.close()
-            continue
-        file.seek(last.offset)
-        if moved:
-            if copy is not None:
-                copy.close()
-            return file
-        copy = file
-    return copy
