@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from faults import files, kills
+from faults import clock, files, fuzz, inject, kills
 from faults.rows import Row
 
 
@@ -27,6 +27,11 @@ CASES = {
     "corrupt": Case(files.corrupt),
     "full": Case(files.full),
     "readonly": Case(files.readonly),
+    "fuzz": Case(fuzz.fuzz),
+    "inject": Case(inject.inject),
+    "clock": Case(clock.clock),
+    "crowd": Case(clock.crowd),
+    "soak": Case(clock.soak),
 }
 
 __all__ = ["CASES", "Case", "Path"]
