@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from bench import peers
 from bench.cost import TIED
 from conformance.fetch import ROOT
 from faults import table
@@ -55,6 +56,9 @@ def made(name: str, *, small: bool) -> Iterator[Row]:
 
     Whatever the case leaves behind ends with them: processes, mounts, firewall rules.
     """
+    for package in CASES[name].needs:
+        peers.fail2ban()
+        peers.unpacked(package)
     unshare = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
     own = () if CASES[name].lab else unshare
     command = (*TIED, *own, sys.executable, "-m", "faults.inside", name, *["--small"][:small])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from faults import files, kills
+from faults import beside, clock, files, fuzz, inject, kills
 from faults.rows import Row
 
 
@@ -15,10 +15,12 @@ class Case(NamedTuple):
     Attributes:
         make: given an empty folder and ``small``, yields its rows.
         lab: it starts hosts of the lab, and no namespaces of its own.
+        needs: Debian's packages of others, fetched before.
     """
 
     make: Callable[..., Iterator[Row]]
     lab: bool = False
+    needs: tuple[str, ...] = ()
 
 
 CASES = {
@@ -27,6 +29,12 @@ CASES = {
     "corrupt": Case(files.corrupt),
     "full": Case(files.full),
     "readonly": Case(files.readonly),
+    "fuzz": Case(fuzz.fuzz),
+    "inject": Case(inject.inject),
+    "clock": Case(clock.clock),
+    "crowd": Case(clock.crowd),
+    "soak": Case(clock.soak),
+    "beside": Case(beside.beside, needs=("python3-pyinotify",)),
 }
 
 __all__ = ["CASES", "Case", "Path"]

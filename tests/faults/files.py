@@ -85,7 +85,7 @@ def power(folder: Path, *, small: bool) -> Iterator[Row]:
 
 def corrupt(folder: Path, *, small: bool) -> Iterator[Row]:
     """Yield what the agent makes of a ledger with flipped bytes, or a part of it."""
-    seeds = 10 if small else 100
+    seeds = 6 if small else 100
     wrong: list[str] = []
     silent: list[str] = []
     invented: list[str] = []

@@ -106,7 +106,7 @@ def line(chance: random.Random, crowd: int, number: int) -> str:
     """Return a line of a failing login by one of the crowd, or one in five of another kind."""
     if chance.random() < 0.2:
         user = f"Accepted publickey for ann from 192.0.2.9 port {number % 60000} ssh2"
-        return f"{stamp()} host sshd[{number}]: {user}"
+        return f"{stamp()} host sshd[{10_000_000 + number}]: {user}"
     who = chance.randrange(max(0, crowd - 60), crowd)
     return failure(f"2001:db8::{who:x}" if who % 5 == 0 else f"198.51.{who >> 8}.{who & 255}")
 

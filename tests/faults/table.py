@@ -18,7 +18,9 @@ def line(row: Row) -> str:
     """Return a row for a terminal."""
     verdict = "ok    " if row.passed else "FAILED"
     figure = f"{number(row.figure)} {row.unit}"
-    return f"{verdict} {row.name}: {figure} (goal {row.goal}); {row.seen}".rstrip("; ")
+    words = [f"{row.name}: {figure} (goal {row.goal})", row.seen]
+    words += [f"{who}: {what}" for who, what in row.others.items()]
+    return f"{verdict} {'; '.join(filter(None, words))}"
 
 
 def markdown(rows: Iterable[Row]) -> str:

@@ -11,8 +11,18 @@ from faults.cases import CASES
 from faults.rows import Row
 
 
+OURS = [name for name, case in CASES.items() if not case.lab and not case.needs]
+BESIDE = [name for name, case in CASES.items() if case.needs]
+
+
 @pytest.mark.lab
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.lab])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *OURS,
+        *(pytest.param(n, marks=[pytest.mark.slow, pytest.mark.conformance]) for n in BESIDE),
+    ],
+)
 def test_small(name):
     """Each row of the small case is as it should be."""
     if os.geteuid() != 0:

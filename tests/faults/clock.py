@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: MIT
+"""Time: clocks that jump, summer time, log time zones, late and future lines.
+
+The agent gets its time as a value, so a day passes here in no time: everything between the log
+and the ledger is the real thing, only the daemon's loop is not there.
+"""
+
+import io
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from bench.cost import rss
+from faults.host import DAY, Host, failure
+from faults.rows import Row
+from stockade_agent.guards import read
+from stockade_agent.log import Log
+from stockade_agent.pipe import Pipe
+
+
+class Clocked:
+    """A pipe and the time that it is told."""
+
+    def __init__(self, host: Host, now: float) -> None:
+        self.host, self.now, self.text = host, now, io.StringIO()
+        log = Log(self.text, "WARNING", prefixed=False)
+        self.pipe = Pipe(read(str(host.etc)), now, log, "memory", clock=time.monotonic)
+        self.pipe.start(now)
+        self.take()
+
+    def take(self) -> None:
+        """Read all that is there, and lift what is over."""
+        before = -1
+        while before != self.pipe.status(self.now).lines:
+            before = self.pipe.status(self.now).lines
+            self.pipe.take("file", self.now)
+        self.pipe.carry_out(self.now, at_once=True)
+        self.pipe.unban_due(self.now)
+
+    def fail(self, address: str, times: int, at: float | None = None, text: str = "") -> None:
+        """Let an address fail, now or at another time of its log."""
+        line = text or failure(address, self.now if at is None else at)
+        self.host.write(*[line] * times)
+        self.take()
+
+    def banned(self) -> set[str]:
+        """Return who is banned."""
+        return {ban.id for jail in self.pipe.status(self.now).jails for ban in jail.bans}
+
+
+@contextmanager
+def clocked(folder: Path, now: float, **options: object) -> Iterator[Clocked]:
+    """Give a pipe whose time can be set."""
+    usual: dict[str, object] = {"maxretry": 3, "findtime": 600, "bantime": 3600}
+    one = Clocked(Host(folder, options={**usual, **options}), now)
+    try:
+        yield one
+    finally:
+        one.pipe.close(one.now)
+
+
+def clock(folder: Path, *, small: bool) -> Iterator[Row]:
+    """Yield who was banned or freed wrongly, whatever the clock did."""
+    del small  # it takes no time
+    wrong = [
+        f"{case.__name__.replace('_', ' ').strip()}: {what}"
+        for number, case in enumerate(CASES)
+        for what in case(folder / str(number))
+    ]
+    yield Row.broken(
+        "clock jumps, summer time, log time zones, late and future lines",
+        wrong,
+        f"{len(CASES)} courses of events",
+    )
+
+
+BERLIN = "Europe/Berlin"
+SUMMER = 1774746000.0  # 2026-03-29T01:00:00Z, when the clocks of Berlin go from 2 to 3
+WINTER = 1792890000.0  # 2026-10-25T01:00:00Z, when they go from 3 to 2 again
+
+
+def _forward_jump(folder: Path) -> Iterator[str]:
+    with clocked(folder, SUMMER) as one:
+        one.fail("192.0.2.1", 3)
+        one.fail("192.0.2.2", 2)
+        one.now += 30
+        if one.banned() != {"192.0.2.1"}:
+            yield f"banned {one.banned()} before the jump"
+        one.now += DAY
+        one.fail("192.0.2.2", 2)
+        one.fail("192.0.2.3", 3)
+        if one.banned() != {"192.0.2.3"}:
+            yield f"banned {one.banned()} after it"
+
+
+def _backward_jump(folder: Path) -> Iterator[str]:
+    with clocked(folder, SUMMER) as one:
+        one.fail("192.0.2.1", 3)
+        one.now -= 7200
+        one.fail("192.0.2.3", 3)
+        if one.banned() != {"192.0.2.1", "192.0.2.3"}:
+            yield f"banned {one.banned()} after the jump"
+        one.now += 7200 + 3601
+        one.take()
+        if one.banned():
+            yield f"{one.banned()} are banned for ever"
+
+
+def _restart_in_the_past(folder: Path) -> Iterator[str]:
+    """A host without a battery: its clock is years behind, and set after the start."""
+    with clocked(folder, SUMMER) as one:
+        one.fail("192.0.2.1", 3)
+        one.pipe.records.commit(one.now)
+    with clocked(folder, SUMMER - 3 * 365 * DAY) as one:
+        if one.banned() != {"192.0.2.1"}:
+            yield f"banned {one.banned()} after the start"
+        one.fail("192.0.2.2", 3)
+        one.now = SUMMER + 60
+        one.fail("192.0.2.3", 3)
+        if not {"192.0.2.1", "192.0.2.3"} <= one.banned():
+            yield f"banned {one.banned()} once the clock is set"
+
+
+def _local(now: float, address: str, zone: str) -> str:
+    stamp = datetime.fromtimestamp(now, ZoneInfo(zone)).strftime("%b %d %H:%M:%S")
+    number = round(now) % 30000 + 1000
+    return f"{stamp} host sshd[{number}]: Failed password for root from {address} port 7 ssh2"
+
+
+@contextmanager
+def _zone(name: str) -> Iterator[None]:
+    before = os.environ.get("TZ", "UTC")
+    os.environ["TZ"] = name
+    time.tzset()
+    yield
+    os.environ["TZ"] = before
+    time.tzset()
+
+
+def _summer_time(folder: Path) -> Iterator[str]:
+    """Of an hour that is there twice, and of one that is not, no failure is lost."""
+    for number, change in enumerate((SUMMER, WINTER)):
+        with _zone(BERLIN), clocked(folder / str(number), change - 90) as one:
+            for _ in range(3):
+                one.now += 60
+                one.fail("192.0.2.1", 1, text=_local(one.now, "192.0.2.1", BERLIN))
+            if one.banned() != {"192.0.2.1"}:
+                yield f"banned {one.banned()}"
+
+
+def _another_zone(folder: Path) -> Iterator[str]:
+    """A log that is written in another zone than the host's, which is told."""
+    with clocked(folder, SUMMER + DAY, logtimezone="UTC-0500") as one:
+        for _ in range(3):
+            one.now += 10
+            text = _local(one.now - 5 * 3600, "192.0.2.1", "UTC")
+            one.fail("192.0.2.1", 1, text=text)
+        if one.banned() != {"192.0.2.1"}:
+            yield f"banned {one.banned()}"
+
+
+def _late_lines(folder: Path) -> Iterator[str]:
+    """Lines that a relay brings late count as of now, as fail2ban has it."""
+    with clocked(folder, SUMMER) as one:
+        one.fail("192.0.2.1", 3, SUMMER - 300)
+        if one.banned() != {"192.0.2.1"}:
+            yield f"banned {one.banned()}"
+
+
+def _future_lines(folder: Path) -> Iterator[str]:
+    """A line of next year neither bans for longer nor counts for ever."""
+    with clocked(folder, SUMMER) as one:
+        one.fail("192.0.2.1", 2, SUMMER + 300 * DAY)
+        one.fail("192.0.2.2", 3, SUMMER + 300 * DAY)
+        one.now += 3700
+        one.fail("192.0.2.1", 1)
+        if one.banned():
+            yield f"banned {one.banned()} an hour later"
+
+
+CASES = (
+    _forward_jump,
+    _backward_jump,
+    _restart_in_the_past,
+    _summer_time,
+    _another_zone,
+    _late_lines,
+    _future_lines,
+)
+
+
+# ---- a day, and a crowd
+
+
+def soak(folder: Path, *, small: bool) -> Iterator[Row]:
+    """Yield how a day of attacks grows the pipe, hour by hour."""
+    hours, an_hour = (24, 200) if small else (24, 20_000)
+    sizes = []
+    with clocked(folder, SUMMER) as one:
+        for hour in range(hours):
+            for part in range(10):
+                one.now += 360
+                one.host.write(
+                    *[
+                        failure(f"10.{hour}.{part * 20 + n * 20 // an_hour}.{n * 7 % 250}", one.now)
+                        for n in range(an_hour // 10)
+                    ]
+                )
+                one.take()
+            one.pipe.records.commit(one.now)
+            one.pipe.purge(one.now)
+            sizes.append(rss(os.getpid()))
+            one.host.log.write_bytes(b"")
+            one.take()
+    early, late = sizes[hours // 4], sizes[-1]
+    yield Row(
+        "a day of attacks by fed time: growth from the 6th hour to the 24th",
+        late - early,
+        "MiB",
+        "<= 4",
+        late - early <= 4,
+        f"{hours * an_hour:,} lines, {late:.0f} MiB at the end",
+    )
+
+
+def crowd(folder: Path, *, small: bool) -> Iterator[Row]:
+    """Yield what an agent holds when a million addresses have failed once."""
+    number = 20_000 if small else 1_000_000
+    with Host(folder) as host:
+        host.start()
+        host.status()
+        before = host.rss()
+        for begin in range(0, number, 20_000):
+            host.write(
+                *[
+                    failure(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
+                    for n in range(begin, begin + 20_000)
+                ]
+            )
+            host.until_read(begin + 20_000, 600)
+        size = host.rss()
+        jail = host.jail()
+        host.write(*[failure("10.0.0.0")] * 4, *[failure("10.99.0.1")] * 5)
+        host.until_quiet()
+        banned = host.banned()
+        passed = size <= 64 and jail.failed_total == number and banned == {"10.0.0.0", "10.99.0.1"}
+        seen = (
+            f"from {before:.0f} MiB; {jail.failed_now:,} remembered; then banned {sorted(banned)}"
+        )
+        disk = host.ledger.stat().st_size / (1 << 20)
+        host.stop()
+    yield Row(
+        f"{number:,} addresses fail once each",
+        size,
+        "MiB",
+        "<= 64, all counted",
+        passed,
+        f"{seen}; ledger {disk:.0f} MiB",
+    )
