@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from faults import beside, clock, files, fuzz, inject, kills
+from faults import beside, clock, files, fuzz, inject, journald, kills
 from faults.rows import Row
 
 
@@ -34,6 +34,7 @@ CASES = {
     "clock": Case(clock.clock),
     "crowd": Case(clock.crowd),
     "soak": Case(clock.soak),
+    "journald": Case(journald.journald, lab=True),
     "beside": Case(beside.beside, needs=("python3-pyinotify",)),
 }
 
