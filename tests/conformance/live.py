@@ -33,6 +33,9 @@ TOGETHER = 100
 MARGIN = 75.0
 """Seconds from the start until bans begin to end; what is there must be read by then."""
 
+TIED = ("setpriv", "--pdeathsig", "TERM")
+"""Whatever ends the run ends both servers, too."""
+
 STALLED = 60.0
 """Seconds without any event after which a marker is given up."""
 
@@ -184,7 +187,7 @@ class Both:
     def _start(self, command: Sequence[str], modules: Path, said: str, errors: str) -> Side:
         with (self._folder / errors).open("ab") as stream:
             process = subprocess.Popen(
-                [*command, "-c", str(self._folder)],
+                [*TIED, *command, "-c", str(self._folder)],
                 env={
                     **os.environ,
                     "PYTHONPATH": str(modules),

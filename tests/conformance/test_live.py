@@ -3,7 +3,7 @@
 
 import pytest
 
-from conformance import live, tally
+from conformance import live, livelogs, tally
 from conformance.fetch import fetch
 
 
@@ -39,3 +39,22 @@ def test_what_is_a_difference(ours):
 def test_what_is_none():
     """Bans that end together may do so in any order."""
     assert not live.difference([BAN, OTHER, FREE, FREE_OTHER], [BAN, OTHER, FREE_OTHER, FREE])
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Nov 25 14:00:01",
+        "2026-11-25T14:00:01.000000+00:00",
+        "25/Nov/2026:14:00:01 +0000",
+        "1795615201",
+    ],
+)
+def test_dates_are_written_as_they_were(date):
+    """A date of a sample can be written again for another moment."""
+    assert date == livelogs.written(livelogs.form_of(date), 1795615201)
+
+
+def test_a_date_that_we_cannot_write():
+    """A line with a date of another kind is no sample."""
+    assert not livelogs.form_of("noon on Monday")
