@@ -118,6 +118,8 @@ class Pipe:
                 guard = self.guards[jail]
                 self._order(guard, partial(guard.read, block, now, live=live))
             self.records.read_to(block.log, block.position)
+            if self.records.full:
+                self.records.commit(now)
             self.carry_out(now)
         for subject, problem in self.intake.changed_problems():
             self._log.problem(subject, problem, "WARNING")

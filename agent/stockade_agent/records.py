@@ -20,6 +20,8 @@ from stockade_agent.model import Ban, Tally
 _BACKEND = "firewall"
 MOST_FAILING = 20_000
 """Ids whose failures are remembered for a ledger that cannot be written."""
+MANY = 4096
+"""Ids whose failures are noted, after which a commit had better not wait."""
 
 
 class Records:
@@ -126,6 +128,11 @@ class Records:
             self.behind = True
         while self.problem and len(self._failing) > MOST_FAILING:
             del self._failing[next(iter(self._failing))]
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is noted that a flood of addresses would fill the memory with it."""
+        return not self.problem and len(self._failing) >= MANY
 
     def held_by(self, backend: str) -> None:
         """Note which firewall holds the bans now."""
