@@ -77,8 +77,6 @@ def power(folder: Path, *, small: bool) -> Iterator[Row]:
     )
     row.others = {
         "fail2ban": "synchronous=OFF, journal in memory: a power cut may corrupt its database",
-        "crowdsec": "sqlite in WAL mode if asked for (use_wal)",
-        "sshguard": "appends its blacklist to a file, no sync",
     }
     yield row
 
