@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-from stockade.converge import bytecode, facts, files, service, undo
+from stockade.converge import bytecode, controllers, facts, files, service, undo
 from stockade.converge.files import Switch, Wanted
 from stockade.converge.host import CONFIG, CONTROLLERS, PYTHON, RECORD, UNIT_FOLDERS, Host, Refusal
 from stockade.converge.wire import Wire
@@ -234,7 +233,7 @@ def _plan(
     ]
     restart = any(_restarts(switch, record) for switch in switches)
     reload = bool(switches)
-    newcomers, text = _controllers(host, [told["controller"], *order["controllers"]])
+    newcomers, text = controllers.added(host, [told["controller"], *order["controllers"]])
     if newcomers:
         found = files.look(host, CONTROLLERS)
         mode = found.mode if found else 0o644
@@ -347,45 +346,6 @@ def _write_record(host: Host, plan: Plan) -> None:
     found = files.look(host, RECORD)
     if found is None or found.content != text:
         files.write(host, RECORD, text, 0o644)
-
-
-def _controllers(host: Host, wanted: Sequence[str]) -> tuple[list[str], bytes]:
-    """Return the addresses to add to the controllers' file, and the file with them in it."""
-    found = files.look(host, CONTROLLERS)
-    lines = found.content.decode("utf-8", "replace").splitlines() if found and found.content else []
-    there = {_address(line.partition("#")[0].strip()) for line in lines}
-    new = []
-    for text in wanted:
-        address = _address(text)
-        if address is not None and address not in there:
-            there.add(address)
-            new.append(address)
-    for address in new:
-        place = len(lines)
-        for number, line in enumerate(lines):
-            other = _address(line.partition("#")[0].strip())
-            if other is not None and _order(other) > _order(address):
-                place = number
-                break
-        lines.insert(place, str(address))
-    return [str(address) for address in new], "".join(line + "\n" for line in lines).encode()
-
-
-def _address(text: str) -> Any:
-    """Return an address, or a network where the mask is shorter; None for anything else."""
-    try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return None
-    if network.prefixlen < network.max_prefixlen:
-        return network
-    address = network[0]
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def _order(address: Any) -> tuple[int, int]:
-    first = address[0] if hasattr(address, "prefixlen") else address
-    return first.version, int(first)
 
 
 def _restore_labels(host: Host, paths: Sequence[str]) -> None:

@@ -20,7 +20,18 @@ from stockade.model import File, Host, Manifest, Mode
 
 
 CONVERGE = Path(__file__).parent.parent / "converge"
-ORDER = ("host", "wire", "facts", "files", "undo", "bytecode", "service", "push", "main")
+ORDER = (
+    "host",
+    "wire",
+    "facts",
+    "files",
+    "undo",
+    "bytecode",
+    "controllers",
+    "service",
+    "push",
+    "main",
+)
 """The modules of the program; each imports only those before it."""
 
 # What follows passes through whatever login shell the account has, sh or not, inside single
