@@ -40,7 +40,8 @@ def test_an_unreachable_host_does_not_stop_the_others(lab, tmp_path, good):
 def test_a_changed_host_key_is_refused_loudly(lab, tmp_path, good):
     """A host that shows another key than known_hosts has is not talked to."""
     other = lab.boot("debian12-31")
-    controller = fleet(lab, tmp_path, good, ansible_host=other.address)
+    # A machine that boots other hosts at the same time may take longer than the default.
+    controller = fleet(lab, tmp_path, good, ansible_host=other.address, ansible_ssh_timeout=60)
     known = (tmp_path / "known_hosts").read_text().splitlines()
     mine = [line for line in known if other.name not in line]
     wrong = [f"{other.address} {key}" for key in good.host_keys]

@@ -133,6 +133,7 @@ class _Parser:
         if "\0" in value:
             # No path and no command can hold one.
             self.fault("a NUL byte", number, remedy="remove it")
+            value = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
         indent = len(line) - len(line.lstrip())
         if self.name is not None and indent > self.indent:
             self.texts.append(value)

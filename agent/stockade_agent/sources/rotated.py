@@ -27,8 +27,19 @@ def former(file: OpenLog, last: Position, taken: Container[Key]) -> list[OpenLog
     no file beside it whose name begins like its own has that content, or somebody else reads
     it (``taken``).
     """
+    for _ in range(TRIES):
+        beside = _beside(file.path)
+        copy = _where(last, taken, sorted(beside))
+        # A name that goes on while we look may be missed: the last of them is the oldest file.
+        if copy is not None or _beside(file.path) == beside:
+            break
+    return [] if copy is None else [copy, *since(file, copy.key, taken)]
+
+
+def _where(last: Position, taken: Container[Key], names: Iterable[str]) -> Optional[OpenLog]:
+    """Return the one of some files that was read up to ``last``, opened there."""
     copy: Optional[OpenLog] = None
-    for name in sorted(_beside(file.path)):
+    for name in names:
         found = _opened(name)
         if found is None:
             continue
@@ -43,7 +54,7 @@ def former(file: OpenLog, last: Position, taken: Container[Key]) -> list[OpenLog
         copy = found
         if moved:
             break
-    return [] if copy is None else [copy, *since(file, copy.key, taken)]
+    return copy
 
 
 def since(file: OpenLog, key: Key, taken: Container[Key]) -> list[OpenLog]:

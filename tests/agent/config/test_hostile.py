@@ -70,3 +70,21 @@ def test_unreadable_kind_of_file(base):
     directory = base({"filter.d/dir.conf/x": "", "jail.local": "[dir]\nenabled=1\nlogpath=/x\n"})
 
     assert ["dir"] == [fault.jail for fault in read(directory).faults]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[x]\nenabled = true\nfilter = a\0b\nlogpath = /log\n",
+        "[x]\nenabled = true\naction = a\0b\nlogpath = /log\n",
+        "[DEFAULT]\nlogpath = /a\0b\n[x]\nenabled = true\n",
+    ],
+    ids=["filter", "action", "default"],
+)
+def test_nul_bytes_in_names_of_files(tmp_path, text):
+    """A name that no file can have is a fault with its line, and ends nothing."""
+    (tmp_path / "jail.conf").write_text(text)
+
+    found = [str(fault) for fault in read(str(tmp_path)).faults]
+
+    assert any("jail.conf:" in fault and "NUL byte" in fault for fault in found)
