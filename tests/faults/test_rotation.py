@@ -52,10 +52,9 @@ def shift():
 
 fd = opened()
 for turn in range(rotations):
-    if turn == 0 or style in ("gzip", "delete") or (style == "copytruncate" and turn % 3 == 0):
-        # What was compressed or deleted before anybody saw it is nowhere to be read. Copies are
-        # known by their content alone, which cannot be told from names that never stand still:
-        # they do so after three rotations within a millisecond.
+    if turn % 3 == 0 or style in ("gzip", "delete"):
+        # What was compressed or deleted before anybody saw it is nowhere to be read. Nor can
+        # anybody follow names that never stand still: they do after three rotations at once.
         write(fd, 1, whole=True)
         print(number, flush=True)
         sys.stdin.readline()
