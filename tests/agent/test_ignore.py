@@ -3,7 +3,7 @@
 
 import os
 from ipaddress import ip_address, ip_network
-from time import perf_counter
+from time import thread_time
 
 import pytest
 
@@ -95,7 +95,7 @@ def test_thousand_networks_cost_no_more_than_ten():
     few, many, who = Networks(networks[:10]), Networks(networks), target("192.0.2.7")
 
     def cost(members):
-        return min(_timed(members, who) for _ in range(5))
+        return min(_timed(members, who) for _ in range(20))
 
     assert cost(many) < 3 * cost(few)
     assert target("10.3.249.9") in many
@@ -103,10 +103,10 @@ def test_thousand_networks_cost_no_more_than_ten():
 
 
 def _timed(members, who):
-    begin = perf_counter()
-    for _ in range(2000):
+    begin = thread_time()
+    for _ in range(500):
         assert who not in members
-    return perf_counter() - begin
+    return thread_time() - begin
 
 
 def test_own_addresses():
