@@ -4,15 +4,12 @@
 python -m conformance.bans [VERSION | DIR ...]
 """
 
-import json
-import os
 import random
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformance.oracle import python
+from conformance.oracle import asked as asked_of
 from conformance.tally import Difference, Tally, Tell, by_hand
 from stockade_agent.jail import Jail
 from stockade_agent.model import Escalation, Failure, FilterSpec, JailSpec
@@ -107,25 +104,10 @@ def ours(asked: dict[str, Any]) -> list[Any]:
 
 def differences(root: Path, seeds: Sequence[int]) -> Iterator[Difference]:
     """Yield each case in which our jail and that of an unpacked fail2ban differ."""
-    package = root / "usr/lib/python3/dist-packages"
     cases = [case(seed) for seed in seeds]
-    done = subprocess.run(
-        (python(), str(Path(__file__).with_name("asked_bans.py"))),
-        input="".join(json.dumps(one) + "\n" for one in cases),
-        env={
-            **os.environ,
-            "PYTHONPATH": str(package if package.is_dir() else root),
-            "PYTHONWARNINGS": "ignore",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    for seed, asked, line in zip(seeds, cases, done.stdout.splitlines(), strict=True):
-        for event, theirs, got in zip(asked["events"], json.loads(line), ours(asked), strict=True):
+    answers = asked_of(root, "asked_bans.py", cases)
+    for seed, asked, answer in zip(seeds, cases, answers, strict=True):
+        for event, theirs, got in zip(asked["events"], answer, ours(asked), strict=True):
             if theirs != got:
                 words = f"{asked['jail']}: at {event}: fail2ban {theirs}, we {got}"
                 yield Difference(f"seed {seed}", words)

@@ -7,17 +7,15 @@ Each case is a short log: lines with dates of one or several formats, with noise
 that may hold further dates; for the default templates and for patterns of all kinds.
 """
 
-import json
-import os
 import random
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from conformance.oracle import python, version
+from conformance.oracle import asked as asked_of
+from conformance.oracle import version
 from conformance.tally import Difference, Tally, Tell, by_hand
 from conformance.zone import zone
 from stockade_agent.dates import DateDetector, years
@@ -213,28 +211,14 @@ def rule(release: str, asked: dict[str, Any]) -> str:
 
 def differences(root: Path, seeds: Sequence[int]) -> Iterator[Difference]:
     """Yield each case in which our detector and that of an unpacked fail2ban differ."""
-    package = root / "usr/lib/python3/dist-packages"
     release = version(root)
     for name in ZONES:
         cases = [case(seed) for seed in seeds]
-        done = subprocess.run(
-            (python(), str(Path(__file__).with_name("asked_dates.py"))),
-            input="".join(json.dumps(one) + "\n" for one in cases),
-            env={
-                **os.environ,
-                "TZ": name,
-                "PYTHONPATH": str(package if package.is_dir() else root),
-                "PYTHONWARNINGS": "ignore",
-            },
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=600,
-        )
+        answers = asked_of(root, "asked_dates.py", cases, TZ=name)
         with zone(name):
             exact_years = years(time.time())
-            for seed, asked, line in zip(seeds, cases, done.stdout.splitlines(), strict=True):
-                fault = _difference(asked, json.loads(line), ours(asked, exact_years))
+            for seed, asked, answer in zip(seeds, cases, answers, strict=True):
+                fault = _difference(asked, answer, ours(asked, exact_years))
                 if fault:
                     key = rule(release, asked) or f"seed {seed} in {name}"
                     yield Difference(key, f"{asked['pattern']!r}: {fault}")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""fail2ban-client as the judge of a configuration: what it would tell its server."""
+"""fail2ban as the judge: what its client would tell its server, and what its parts answer."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -53,3 +54,32 @@ def dump(root, directory):
         return None, done.stderr
     commands = [ast.literal_eval(line) for line in done.stdout.splitlines() if line.startswith("[")]
     return commands, done.stderr
+
+
+def asked(root, script, cases, **environment):
+    """Return what a script beside us answers to each case, in fail2ban's own library.
+
+    Args:
+        root: an unpacked fail2ban.
+        script: reads a case a line, and writes an answer a line, both JSON.
+        cases: what it is asked.
+        environment: further variables.
+    """
+    package = Path(root) / "usr/lib/python3/dist-packages"
+    done = subprocess.run(
+        (python(), Path(__file__).with_name(script)),
+        input="".join(json.dumps(one) + "\n" for one in cases),
+        env={
+            **os.environ,
+            "PYTHONPATH": str(package if package.is_dir() else root),
+            "PYTHONWARNINGS": "ignore",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return [json.loads(line) for line in done.stdout.splitlines()]

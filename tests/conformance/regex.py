@@ -9,11 +9,8 @@ same, and so must all that ``-o`` prints. Words around them are our own.
 
 import ast
 import io
-import json
-import os
 import random
 import re
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from conformance.oracle import python
+from conformance.oracle import asked as asked_of
 from conformance.samples import NOW, ZONE, Tree
 from conformance.tally import Difference, Tally, Tell, by_hand
 from conformance.zone import zone
@@ -262,27 +259,10 @@ def _ignore(rng: random.Random) -> str:
 
 def theirs(root: Path, cases: Sequence[Sequence[str]]) -> list[tuple[Any, str]]:
     """Return exit code and output of fail2ban-regex for each case."""
-    package = root / "usr/lib/python3/dist-packages"
     base = str(Tree(root).config)
     asked = [{"now": NOW, "arguments": ["-c", base, *case]} for case in cases]
-    done = subprocess.run(
-        (python(), str(Path(__file__).with_name("asked_regex.py"))),
-        input="".join(json.dumps(one) + "\n" for one in asked),
-        env={
-            **os.environ,
-            "TZ": ZONE,
-            "PYTHONPATH": str(package if package.is_dir() else root),
-            "PYTHONWARNINGS": "ignore",
-            "PYTHONUTF8": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+    answers = asked_of(root, "asked_regex.py", asked, TZ=ZONE, PYTHONUTF8="1")
+    return [tuple(answer) for answer in answers]
 
 
 def ours(root: Path, case: Sequence[str]) -> tuple[Any, str]:

@@ -7,11 +7,8 @@ Unlike the samples, lines come in any order, sessions are torn and mixed, lines 
 programs stand between them, some are damaged; and the whole path is used, the gate included.
 """
 
-import json
-import os
 import random
 import re
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,7 +17,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from conformance.oracle import python, version
+from conformance.oracle import asked as asked_of
+from conformance.oracle import version
 from conformance.samples import NOW, ZONE, Tree
 from conformance.tally import Difference, Tally, Tell, by_hand
 from conformance.zone import zone
@@ -117,27 +115,11 @@ def differences(root: Path, seeds: Sequence[int]) -> Iterator[Difference]:
     """Yield each case in which the failures differ."""
     tree, release = Tree(root), version(root)
     logs = sample_lines(tree)
-    package = root / "usr/lib/python3/dist-packages"
     cases = [case(seed, tree, logs) for seed in seeds]
-    done = subprocess.run(
-        (python(), str(Path(__file__).with_name("asked_lines.py"))),
-        input="".join(json.dumps(one) + "\n" for one in cases),
-        env={
-            **os.environ,
-            "TZ": ZONE,
-            "PYTHONPATH": str(package if package.is_dir() else root),
-            "PYTHONWARNINGS": "ignore",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
+    answers = asked_of(root, "asked_lines.py", cases, TZ=ZONE)
     with zone(ZONE):
-        for seed, asked, line in zip(seeds, cases, done.stdout.splitlines(), strict=True):
-            theirs = [failure for failures in json.loads(line) for failure in failures]
+        for seed, asked, answer in zip(seeds, cases, answers, strict=True):
+            theirs = [failure for failures in answer for failure in failures]
             found = difference(release, asked, theirs)
             if found:
                 key, fault = found
