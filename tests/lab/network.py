@@ -14,6 +14,7 @@ import itertools
 import os
 import subprocess
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 from lab.errors import CommandError
@@ -84,8 +85,13 @@ class Network:
         self.places = {name: self.plug(*addresses) for name, addresses in PLACES.items()}
 
     def plug(self, address: str, address6: str) -> int:
-        """Make a namespace with ``eth0`` on the bridge; return the descriptor that holds it."""
+        """Make a namespace with ``eth0`` on the bridge; return the descriptor that holds it.
+
+        Its hardware address follows from its address: whoever spoke with a host of that address
+        before goes on at once. With another one, neighbours ask the old one in vain for 8 seconds.
+        """
         port = f"port{next(self._ports)}"
+        hardware = "02:00:" + ":".join(f"{byte:02x}" for byte in ip_address(address).packed)
         with _in_new_namespace() as namespace:
             _no_address_detection()
         held = f"/proc/{os.getpid()}/fd/{namespace}"
@@ -101,6 +107,7 @@ class Network:
                 [
                     "link set lo up",
                     "link set eth0 addrgenmode none",
+                    f"link set eth0 address {hardware}",
                     f"addr add {address}/16 dev eth0",
                     f"addr add {address6}/64 dev eth0 nodad",
                     "link set eth0 up",

@@ -176,6 +176,17 @@ def test_a_host_that_stops_takes_only_itself_away():
         assert "running\n" == lab.boot("debian12-1").run("systemctl is-system-running").stdout
 
 
+def test_neighbours_find_the_next_host_of_a_name_at_once():
+    """Whoever spoke with a host that ended speaks with the next of its name without a delay."""
+    with Lab() as lab:
+        for _ in range(2):
+            host = lab.boot("debian12-1")
+            for address in (host.address, host.address6):
+                words = f"exec 3<>/dev/tcp/{address}/22"
+                lab.run("controller", ["bash", "-c", words], timeout=3)
+            host.stop()
+
+
 def test_a_name_that_is_taken(lab, hosts):
     """A host that is there already is refused, and stays."""
     with pytest.raises(LabError, match="debian12-1: there already"):
