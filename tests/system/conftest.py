@@ -96,7 +96,9 @@ def attacker(lab, guarded):
     routes = [(host.address, "32", found.address), (host.address6, "128", found.address6)]
     for there, length, source in routes:
         version = "-6" if ":" in there else "-4"
-        lab.run("attacker", ["ip", "addr", "add", f"{source}/{length}", "dev", "eth0"])
+        # Without nodad, an IPv6 address is of no use until the kernel has come round to it.
+        add = ["ip", "addr", "add", f"{source}/{length}", "dev", "eth0", "nodad"]
+        lab.run("attacker", add if version == "-6" else add[:-1])
         route = ["ip", version, "route", "replace", f"{there}/{length}", "dev", "eth0"]
         lab.run("attacker", [*route, "src", source])
     yield found
