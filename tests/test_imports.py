@@ -39,8 +39,12 @@ AGENT = {
     "salvage": BASE | {"entries"},
     "firewall": BASE,
     "control": set(),
-    "control.protocol": BASE,
-    "control.server": BASE | {"control.protocol"},
+    "control.rows": set(),
+    "control.protocol": BASE | {"control.rows"},
+    "control.allowance": set(),
+    "control.access": BASE,
+    "control.server": BASE
+    | {"control.access", "control.allowance", "control.protocol", "control.rows"},
     "control.client": BASE | {"control.protocol"},
     "filter": BASE
     | {"buffer", "dates", "failregex", "gate", "identity", "lines", "sessions", "trace"},
@@ -67,7 +71,7 @@ AGENT |= {
     | {"config", "control.protocol", "firewall", "guard", "ignorecommand", "log", "records"}
     | {"resolver"},
     "status": BASE
-    | {"control.protocol", "enforcement", "guard", "guards", "healing", "intake"}
+    | {"control.protocol", "control.rows", "enforcement", "guard", "guards", "healing", "intake"}
     | {"plain", "protected"},
 }
 AGENT["pipe"] = set(AGENT)
@@ -120,7 +124,14 @@ GATES = {
 EFFECTS = {
     "subprocess": {"firewall", "sources"},
     "sqlite3": {"ledger", "salvage"},
-    "socket": {"control.server", "control.client", "notify", "resolver", "firewall"},
+    "socket": {
+        "control.access",
+        "control.server",
+        "control.client",
+        "notify",
+        "resolver",
+        "firewall",
+    },
     "time": {"daemon", "cli"},
     "argparse": {"cli"},
 }

@@ -4,7 +4,7 @@
     result = answer(pipe, request, now)
     config, afresh = asked(pipe, request, read)     # what a reload shall take
 
-Nothing here knows who asks: ``daemon`` lets nobody but root ask for ``CHANGES``.
+Nothing here knows who asks: ``daemon`` lets nobody but root ask for more than ``READS``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from stockade_agent.model import Config, target
 from stockade_agent.pipe import Pipe
 
 
-CHANGES = frozenset({"attempt", "ban", "reload", "set", "unban"})
-"""Requests that only root may make."""
 ALL = ["all"]
 RESTART, UNBAN, IF_EXISTS = "restart", "unban", "if-exists"
 

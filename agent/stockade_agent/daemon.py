@@ -14,12 +14,14 @@ from functools import partial
 from typing import Any, Callable, Optional, TextIO
 
 from stockade_agent import __version__, answers, status
-from stockade_agent.control.protocol import Request
-from stockade_agent.control.server import Peer, Server
+from stockade_agent.control.access import Peer
+from stockade_agent.control.protocol import READS, Request
+from stockade_agent.control.server import Server
 from stockade_agent.errors import ConfigError, ControlError
 from stockade_agent.guards import read
 from stockade_agent.log import Log
 from stockade_agent.loop import Loop
+from stockade_agent.model import AgentSpec
 from stockade_agent.notify import Notify
 from stockade_agent.pipe import JOURNALCTL, Pipe
 
@@ -62,7 +64,8 @@ class Daemon:
         self._notify = Notify(environment, os.getpid())
         found = read(directory)
         self._log = Log(stream, found.agent.loglevel, prefixed=not stream.isatty())
-        self._server = Server(found.agent.socket)
+        self._server = Server(found.agent.socket, time.monotonic)
+        self._admit(found.agent)
         self._loop = Loop(time.monotonic)
         self._pipe = Pipe(found, time.time(), self._log, firewall, journalctl, clock=time.monotonic)
 
@@ -169,20 +172,38 @@ class Daemon:
 
     def _serve(self) -> None:
         self._server.serve(self._answer)
+        self._loop.after("control", self._server.due(), self._serve)
 
     def _answer(self, request: Request, peer: Peer) -> Any:
         """Return the result of a request; see ``control.protocol``."""
-        if request.command in answers.CHANGES and peer.uid not in (0, os.geteuid()):
+        if request.command not in READS and not peer.rules:
             raise ControlError(f"only root may {request.command}")
         if request.command == "reload":
             return self._reload(request)
-        return answers.answer(self._pipe, request, time.time())
+        result = answers.answer(self._pipe, request, time.time())
+        if request.command == "status":
+            result["faults"] = (*result["faults"], *self._troubles())
+        return result
+
+    def _admit(self, spec: AgentSpec) -> None:
+        """Let the group read that the settings name, or note why it cannot."""
+        self._closed_to = ""
+        try:
+            self._server.admit(spec.socketgroup)
+        except ControlError as error:
+            self._closed_to = str(error)
+        self._log.problem("control socket", self._closed_to, "WARNING")
+
+    def _troubles(self) -> list[str]:
+        """Return what is wrong with the process itself, a line each."""
+        return [self._closed_to] if self._closed_to else []
 
     def _reload(self, request: Request) -> dict[str, list[str]]:
         """Take the configuration as it is now, or raise and keep the old one."""
         former, now = self._pipe.intake, time.time()
         found, afresh = answers.asked(self._pipe, request, read(self._directory))
         self._pipe.reload(now, found, afresh)
+        self._admit(found.agent)
         for name in former.sources:
             self._loop.forget(name)
         self._follow()

@@ -338,6 +338,7 @@ class AgentSpec:
         firewall: ``auto``, ``nftables``, ``iptables`` or ``firewalld``.
         chainprefix: what the names of iptables chains begin with.
         dbfile: the ledger, or ``:memory:``.
+        socketgroup: whose members may read through the socket, besides root; "" for nobody.
         controllers: file with the addresses that pushed to this host, one a line; they are
             never banned.
     """
@@ -346,6 +347,7 @@ class AgentSpec:
     chainprefix: str = "f2b-"
     dbfile: str = "/var/lib/stockade/agent/ledger.sqlite3"
     socket: str = "/run/stockade/agent.sock"
+    socketgroup: str = ""
     controllers: str = "/etc/stockade/controllers"
     loglevel: str = "INFO"
     logtarget: str = "STDERR"

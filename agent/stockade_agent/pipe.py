@@ -358,7 +358,8 @@ class Pipe:
         self.records.commit(now)
 
     def _is_enforced(self, ban: Ban) -> bool:
-        if self.guards[ban.jail].spec.shield is None and self.actions is not None:
+        guard = self.guards.get(ban.jail)
+        if guard is not None and guard.spec.shield is None and self.actions is not None:
             return self.actions.is_enforced(ban)
         return self.enforcement.is_enforced(ban)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Callable
 
 from stockade_agent.control.protocol import ActionStatus, BanStatus, FirewallStatus, JailStatus
+from stockade_agent.control.rows import Rows
 from stockade_agent.enforcement import Enforcement
 from stockade_agent.errors import ConfigError
 from stockade_agent.guard import Guard
@@ -46,9 +47,9 @@ def of_jail(
         failed_total=totals[0],
         banned_now=len(bans),
         banned_total=totals[1],
-        bans=tuple(
-            BanStatus(ban.id, ban.at, ban.expires_at, ban.failures, is_enforced(ban))
-            for ban in bans
+        bans=Rows(
+            bans,
+            lambda ban: BanStatus(ban.id, ban.at, ban.expires_at, ban.failures, is_enforced(ban)),
         ),
         actions=actions,
         failed_run=guard.jail.failed_total,

@@ -511,3 +511,15 @@ def test_commands_run_beside_the_loop(host):
     assert "actions: 3 orders were not carried out" in host.log()
     left = Path(f"/proc/{(host.folder / 'pid').read_text().strip()}")
     assert not left.exists() or "(sleep) Z" in (left / "stat").read_text()
+
+
+def test_a_group_that_the_host_has_not(host):
+    """It stands in the status until a reload finds it, or does not look for it any more."""
+    host.settings(socketgroup="no-such-group")
+    host.start()
+
+    told = "socketgroup: this host has no group no-such-group (until then root alone may ask)"
+    assert (told,) == host.status().faults
+    host.settings(socketgroup="root")
+    assert 0 == host.run("reload").returncode
+    assert () == host.status().faults

@@ -28,7 +28,7 @@ LOGLEVELS = (
 )
 # A fail2ban on the same host keeps its socket and its database.
 _SHARED = ("loglevel", "logtarget", "dbpurgeage")
-OWN = ("firewall", "chainprefix", "dbfile", "socket", "controllers", *_SHARED)
+OWN = ("firewall", "chainprefix", "dbfile", "socket", "socketgroup", "controllers", *_SHARED)
 
 
 def read(library: Library, faults: list[Fault]) -> AgentSpec:
@@ -56,6 +56,7 @@ def read(library: Library, faults: list[Fault]) -> AgentSpec:
         chainprefix=_text(values, "chainprefix", default.chainprefix),
         dbfile=_text(values, "dbfile", default.dbfile),
         socket=_text(values, "socket", default.socket),
+        socketgroup=_text(values, "socketgroup", default.socketgroup),
         controllers=_text(values, "controllers", default.controllers),
         loglevel=_one_of(values, "loglevel", LOGLEVELS, default.loglevel, faults),
         logtarget=_text(values, "logtarget", default.logtarget),

@@ -17,8 +17,9 @@
     get       jail or the agent itself, option                   {"value": …}
     set       jail or the agent itself, option, words            {"value": …}: as ``get`` tells
 
-Who is not root may only ask for ``ping``, ``status`` and ``get``. What ``set`` changes lasts until
-the next reload. Where a request names a jail that does not run, the refusal has a ``code``:
+Root and the agent's own user may ask for all of it, the members of the group ``socketgroup`` for
+``READS``. What ``set`` changes lasts until the next reload. Where a request names a jail that does
+not run, the refusal has a ``code``:
 
     <- {"ok": false, "error": "no jail named sshdd", "code": "no jail"}
 
@@ -29,14 +30,20 @@ object per host. Times are seconds since the epoch, durations are seconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
+from stockade_agent.control.rows import Rows
 
+
+READS = frozenset({"get", "ping", "status"})
+"""Requests that change nothing; a new one is root's unless it stands here."""
 NO_JAIL = "no jail"
 MAX_LINE = 1 << 20
 """Bytes of the longest request; a longer one is refused and the connection closed."""
+MAX_QUESTION = 4096
+"""Likewise for who is not root."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ class JailStatus:
     failed_total: int
     banned_now: int
     banned_total: int
-    bans: tuple[BanStatus, ...]
+    bans: Sequence[BanStatus]
     actions: tuple[ActionStatus, ...] = ()
     failed_run: int = 0
     banned_run: int = 0
@@ -157,8 +164,9 @@ class AgentStatus:
     never_banned: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object as JSON's own types."""
-        return asdict(self)
+        """Return the object as JSON's own types; bans may be ``Rows``."""
+        jails = [{**asdict(replace(jail, bans=())), "bans": _bans(jail)} for jail in self.jails]
+        return {**asdict(replace(self, jails=())), "jails": jails}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> AgentStatus:
@@ -199,6 +207,11 @@ class Request:
 
 def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: data[key] for key in data if key in cls.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+def _bans(jail: JailStatus) -> Sequence[dict[str, Any]]:
+    bans = jail.bans
+    return bans.changed(asdict) if isinstance(bans, Rows) else [asdict(ban) for ban in bans]
 
 
 def _jail(data: Mapping[str, Any]) -> JailStatus:

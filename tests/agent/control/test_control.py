@@ -39,7 +39,7 @@ def path(tmp_path):
 @pytest.fixture
 def serving(path):
     """Serve in a thread, as the agent's loop does, for as long as a test lasts."""
-    server, over = Server(path), threading.Event()
+    server, over = Server(path, time.monotonic), threading.Event()
 
     def loop():
         poll = module.selectors.DefaultSelector()
@@ -196,7 +196,7 @@ def test_the_socket_of_a_dead_agent_is_replaced(path):
     """What a killed agent leaves behind is no obstacle."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
-    Server(path).close()
+    Server(path, time.monotonic).close()
 
     assert not Path(path).exists()
 
@@ -204,7 +204,7 @@ def test_the_socket_of_a_dead_agent_is_replaced(path):
 def test_a_living_agent_is_left_alone(serving, path):
     """A second agent does not take the socket of the first."""
     with pytest.raises(ControlError, match="another agent answers"):
-        Server(path)
+        Server(path, time.monotonic)
 
     assert ask(path, Request("ping"))
 
@@ -213,14 +213,14 @@ def test_what_is_no_socket_is_left_alone(path):
     """A file of somebody else is not removed."""
     Path(path).write_text("mine")
     with pytest.raises(ControlError, match="is no socket"):
-        Server(path)
+        Server(path, time.monotonic)
 
     assert "mine" == Path(path).read_text()
 
 
 def test_closing_drops_the_clients(path):
     """A client of a stopped agent is told so at once."""
-    server = Server(path)
+    server = Server(path, time.monotonic)
     with connect(path) as client:
         end = time.monotonic() + DEADLINE
         while not server._clients and time.monotonic() < end:
