@@ -18,14 +18,12 @@ with the base time first and prolongs within ten seconds.
 from __future__ import annotations
 
 import heapq
-import random
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Callable, NamedTuple, Optional, Protocol
 
 from stockade_agent.counts import Count, Counts
 from stockade_agent.errors import RegexError
-from stockade_agent.formula import Formula
 from stockade_agent.model import FOREVER, Ban, Escalation, Failure, JailSpec, Tally, Target, target
 
 
@@ -59,7 +57,7 @@ class Jail:
 
     Args:
         history: earlier bans, needed for ``bantime.increment`` only.
-        rand: a number in [0, 1) for ``bantime.rndtime``.
+        rand: a number in [0, 1) for ``bantime.rndtime``, instead of Python's own.
 
     Raises:
         RegexError: ``bantime.formula`` or ``bantime.factor`` is no arithmetic expression.
@@ -75,7 +73,7 @@ class Jail:
         spec: JailSpec,
         *,
         history: Optional[History] = None,
-        rand: Callable[[], float] = random.random,
+        rand: Optional[Callable[[], float]] = None,
     ) -> None:
         self.spec, self.failed_total, self.banned_total = spec, 0, 0
         self.banned: dict[str, Ban] = {}
@@ -83,7 +81,7 @@ class Jail:
         self._changed: set[str] = set()
         self._ends: list[tuple[float, str]] = []
         self._history = history if spec.escalation.enabled else None
-        self._bantime = _Bantime(spec.escalation, rand)
+        self._bantime = None if spec.escalation == Escalation() else _Bantime(spec.escalation, rand)
 
     @property
     def failed_now(self) -> int:
@@ -260,7 +258,7 @@ class Jail:
         if bantime > 0:
             jail = None if self.spec.escalation.overalljails else self.spec.name
             past = self._past(failure.id, jail)
-            if past is not None:
+            if past is not None and self._bantime is not None:
                 times_before = past.bans
                 bantime = self._bantime.after(past.bans, bantime)
         ban = Ban(
@@ -296,8 +294,13 @@ class Jail:
 class _Bantime:
     """How bantime grows with the number of earlier bans (``bantime.increment``)."""
 
-    def __init__(self, spec: Escalation, rand: Callable[[], float]) -> None:
-        self._spec, self._rand = spec, rand
+    def __init__(self, spec: Escalation, rand: Optional[Callable[[], float]]) -> None:
+        # Both bring much into memory, and most jails have neither formula nor chance.
+        from random import random  # noqa: PLC0415
+
+        from stockade_agent.formula import Formula  # noqa: PLC0415
+
+        self._spec, self._rand = spec, rand or random
         option = "bantime.factor"
         self._factor = Formula(spec.factor or "1", option=option).compute({})
         formula = spec.formula or DEFAULT_FORMULA

@@ -52,7 +52,7 @@ Clause = frozenset[Word]
 
 
 class Syntax:
-    """The tree of one regex, read once.
+    """What the tree of one regex says, read once; a tree is too large to be kept.
 
     Attributes:
         words: a matching text contains one word of each clause.
@@ -61,22 +61,26 @@ class Syntax:
     """
 
     def __init__(self, regex: re.Pattern[str]) -> None:
-        self._ignorecase = bool(regex.flags & re.IGNORECASE)
-        self._groups = regex.groupindex
+        ignorecase = bool(regex.flags & re.IGNORECASE)
         try:
-            self._tree: Any = parser.parse(regex.pattern, regex.flags)
+            tree: Any = parser.parse(regex.pattern, regex.flags)
         except (re.error, RecursionError):
-            self._tree = ()
-        self.words = _Walk(ignorecase=self._ignorecase).sequence(self._tree)
+            tree = ()
+        self.words = _Walk(ignorecase=ignorecase).sequence(tree)
         multiline = bool(regex.flags & re.MULTILINE)
-        self.begins = not multiline and _begins(self._tree)
-        heads, empty = _heads(self._tree, ignorecase=self._ignorecase)
+        self.begins = not multiline and _begins(tree)
+        heads, empty = _heads(tree, ignorecase=ignorecase)
         self.heads = None if empty else heads
+        self._captured = {
+            (name, least)
+            for name, number in regex.groupindex.items()
+            for least in (0, 1)
+            if _captures(tree, number, least)
+        }
 
     def takes_part(self, group: str, least: int = 1) -> bool:
-        """Return whether a group captures in every match, and so many characters at least."""
-        number = self._groups.get(group)
-        return number is not None and _captures(self._tree, number, least)
+        """Return whether a group captures in every match, ``least`` (0 or 1) characters or more."""
+        return (group, least) in self._captured
 
 
 @lru_cache(maxsize=1024)

@@ -32,6 +32,14 @@ pipe.reload(time.time(), read(sys.argv[2]))
 pipe.close(time.time())
 print(*sys.modules)
 """
+SERVED = """
+import atexit, sys
+sys.path.insert(0, sys.argv[1])
+from stockade_agent.cli import main
+# What is promised, and was never asked for, has no spec.
+atexit.register(lambda: print(*[n for n, m in sys.modules.items() if getattr(m, "__spec__", 0)]))
+sys.exit(main(["run", "-c", sys.argv[2], "--firewall", "memory"]))
+"""
 CONFIGURATION = {
     "jail.conf": "[sshd]\nenabled = true\naction = {action}\nlogpath = {folder}/log\n",
     "filter.d/sshd.conf": "[Definition]\nfailregex = ^<HOST>$\n",
@@ -53,6 +61,41 @@ def test_large_modules_stay_out(module):
     assert module not in loaded("nftables")
 
 
+def configured(folder, action="auto"):
+    """Write a configuration with one jail."""
+    for name, text in CONFIGURATION.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text.format(folder=folder, action=action))
+
+
+@pytest.mark.parametrize(
+    "module", ["argparse", "ast", "formula", "inspect", "locale", "random", "shutil", "tokenize"]
+)
+def test_the_service_keeps_nothing_that_only_its_start_needs(served, module):
+    """Neither what reads command lines nor what others load in case they need it."""
+    assert {"dataclasses", "subprocess", "stockade_agent.jail"} <= served
+    assert not served & {module, f"stockade_agent.{module}"}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """The modules that an agent has loaded that was started as its unit does, and was ready."""
+    folder = tmp_path_factory.mktemp("served")
+    configured(folder)
+    command = [sys.executable, "-I", "-S", "-c", SERVED, str(AGENT), str(folder)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as agent:
+        for line in agent.stderr:
+            if "ready" in line:
+                agent.terminate()
+                break
+        names, said = agent.communicate(timeout=60)
+    assert (0, False) == (agent.returncode, "Traceback" in said)
+    return set(names.split())
+
+
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 def test_one_backend_is_loaded(backend):
     """The firewalls that a host does not use take no memory."""
@@ -64,12 +107,7 @@ def test_one_backend_is_loaded(backend):
 @pytest.mark.parametrize("action", ["auto", "own"])
 def test_commands_of_actions_are_loaded_on_demand(tmp_path, action):
     """Where the firewall alone bans, nothing of what runs commands takes memory."""
-    for name, text in CONFIGURATION.items():
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(
-            text.format(folder=tmp_path, action="auto" if action == "auto" else "auto\n own")
-        )
+    configured(tmp_path, "auto" if action == "auto" else "auto\n own")
     command = [sys.executable, "-I", "-S", "-c", AT_WORK, str(AGENT), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     names = done.stdout.split()

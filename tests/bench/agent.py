@@ -88,13 +88,13 @@ class Agent:
             notify.unlink()
         self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._manager.bind(str(notify))
-        # As its unit starts it; -I is what the unit has, too.
-        command: Sequence[str] = (*cost.TIED, PYTHON, "-I", str(pyz), "run", "-c", f"{folder}/etc")
+        # As its unit starts it.
+        command: Sequence[str] = (*cost.TIED, PYTHON, "-I", "-S", str(pyz), "run")
         env = {"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(notify), "TZ": "UTC"}
         self._said = (folder / "agent.log").open("ab")
         self._began = time.monotonic()
         self._child = subprocess.Popen(
-            (*command, "--firewall", firewall),
+            (*command, "-c", f"{folder}/etc", "--firewall", firewall),
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -73,6 +73,17 @@ def test_an_agent_runs_from_what_was_compiled_of_it(installed):
     assert f"{{'{agent} py'}}" == imported(agent)
 
 
+def test_docstrings_take_no_memory(installed):
+    """Neither modules nor functions keep theirs; ``dataclasses`` wants those of classes."""
+    _, place = installed
+    told = "import sys; sys.path.insert(0, sys.argv[1]); from stockade_agent import model; "
+    told += "print(model.__doc__, model.target.__doc__, bool(model.Ban.__doc__), model.target('x'))"
+    command = [sys.executable, "-I", "-S", "-c", told, str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ("None None True None\n", "") == (done.stdout, done.stderr)
+
+
 def test_bytecode_of_another_agent_or_python_is_not_taken(installed):
     """An agent put back by a rollback, or a Python that was upgraded, compiles as ever."""
     agent, place = installed

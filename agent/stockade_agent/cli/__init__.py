@@ -2,6 +2,7 @@
 """The command ``stockade-agent``. Nothing but this package turns errors into exit codes.
 
     main ─▶ parser ─▶ commands, …    siblings; each says in ``add`` which commands it brings
+      ├───▶ service                  the agent itself, as its unit starts it
       └───▶ fail2ban_client ─▶ words ─▶ layout    another's command line, and a link's
 
 What a command does not need it does not import: ``status`` is asked often.
@@ -13,10 +14,10 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Optional
+from typing import Callable, Optional
 
-from stockade_agent.cli import commands, explain, regex
-from stockade_agent.cli.parser import FAIL2BAN_CLIENT, FAILED, NO_AGENT, OK, USAGE, Commands
+from stockade_agent.cli import service
+from stockade_agent.cli.codes import FAIL2BAN_CLIENT, FAILED, NO_AGENT, OK, USAGE
 from stockade_agent.errors import ConfigError, NoAgentError, StockadeError
 from stockade_agent.plain import plain
 
@@ -29,13 +30,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None and os.path.basename(sys.argv[0]) == FAIL2BAN_CLIENT:
         words.insert(0, FAIL2BAN_CLIENT)
-    if words[:1] == [FAIL2BAN_CLIENT]:
-        call, debug = partial(commands.speak, words[1:]), False
-    else:
-        asked = _commands().parser.parse_args(words)
-        call, debug = partial(asked.call, asked), asked.debug
+    call, debug = _asked(words)
     try:
-        code: int = call()
+        code = call()
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing is left to be flushed to him.
@@ -55,9 +52,19 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return code
 
 
-def _commands() -> Commands:
+def _asked(words: Sequence[str]) -> tuple[Callable[[], int], bool]:
+    """Return what a command line calls, and whether an error is to show its traceback."""
+    run = service.plain(words)
+    if run is not None:
+        return run, False
+    from stockade_agent.cli import commands, explain, regex  # noqa: PLC0415 - see ``service``
+    from stockade_agent.cli.parser import Commands  # noqa: PLC0415
+
+    if words[:1] == [FAIL2BAN_CLIENT]:
+        return partial(commands.speak, words[1:]), False
     found = Commands()
     commands.add(found)
     regex.add(found)
     explain.add(found)
-    return found
+    asked = found.parser.parse_args(words)
+    return partial(asked.call, asked), asked.debug

@@ -13,13 +13,13 @@ from dataclasses import asdict
 from typing import Any
 
 from stockade_agent import __version__
-from stockade_agent.cli.parser import DIRECTORY, FAIL2BAN_CLIENT, OK, USAGE, Commands
+from stockade_agent.cli import service
+from stockade_agent.cli.codes import DIRECTORY, FAIL2BAN_CLIENT, OK, USAGE
+from stockade_agent.cli.parser import Commands
 from stockade_agent.errors import ConfigError, ControlError
 from stockade_agent.model import AgentSpec, target
 from stockade_agent.plain import plain, printable
 
-
-FIREWALLS = ("auto", "nftables", "iptables", "firewalld", "memory")
 
 RUN = """\
 follow the logs and ban, until a signal ends it
@@ -60,10 +60,13 @@ answer in the words of fail2ban's client; its --help shows them
 
 def add(commands: Commands) -> None:
     """Add the commands that run the agent and ask it."""
-    run = commands.add("run", _run, RUN)
+    run = commands.add(service.NAME, _run, RUN)
     run.add_argument("-c", "--config", metavar="DIR", default=DIRECTORY)
     run.add_argument(
-        "--firewall", choices=FIREWALLS, default="", help="instead of what stockade.conf says"
+        "--firewall",
+        choices=service.FIREWALLS,
+        default="",
+        help="instead of what stockade.conf says",
     )
     check = commands.add("check", _check, CHECK, commands.output)
     check.add_argument("config", metavar="DIR", nargs="?", default=DIRECTORY)
@@ -84,14 +87,11 @@ def add(commands: Commands) -> None:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    from stockade_agent.daemon import Daemon  # noqa: PLC0415 - only `run` needs the whole agent
-
-    Daemon(asked.config, stream=sys.stderr, firewall=asked.firewall, environment=os.environ).run()
-    return OK
+    return service.agent(asked.config, asked.firewall)
 
 
 def _check(asked: argparse.Namespace) -> int:
-    from stockade_agent.audit import audit  # noqa: PLC0415 - see _run
+    from stockade_agent.audit import audit  # noqa: PLC0415 - `ping` needs none of it
 
     found = audit(asked.config, time.time(), lint=not asked.no_lint)
     if asked.json:
@@ -114,8 +114,8 @@ def _status(asked: argparse.Namespace) -> int:
     if asked.json:
         _print_json(result)
         return OK
-    from stockade_agent.control.protocol import AgentStatus  # noqa: PLC0415 - see _run
-    from stockade_agent.table import lines  # noqa: PLC0415 - see _run
+    from stockade_agent.control.protocol import AgentStatus  # noqa: PLC0415 - see _check
+    from stockade_agent.table import lines  # noqa: PLC0415 - see _check
 
     try:
         answer = AgentStatus.from_json(result)
@@ -184,8 +184,8 @@ def speak(words: Sequence[str]) -> int:
 
 
 def _ask(asked: argparse.Namespace, command: str, jail: str = "", ids: Sequence[str] = ()) -> Any:
-    from stockade_agent.control.client import ask  # noqa: PLC0415 - see _run
-    from stockade_agent.control.protocol import Request  # noqa: PLC0415 - see _run
+    from stockade_agent.control.client import ask  # noqa: PLC0415 - see _check
+    from stockade_agent.control.protocol import Request  # noqa: PLC0415 - see _check
 
     return ask(asked.socket or socket_of(asked.config), Request(command, jail, tuple(ids)))
 

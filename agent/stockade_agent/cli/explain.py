@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from stockade_agent.cli.parser import DIRECTORY, USAGE, Commands
+from stockade_agent.cli.codes import DIRECTORY, USAGE
+from stockade_agent.cli.parser import Commands
 
 
 EXPLAIN = """\

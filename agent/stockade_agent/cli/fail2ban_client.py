@@ -18,8 +18,8 @@ from typing import Any
 
 from stockade_agent import __version__
 from stockade_agent.cli import words
+from stockade_agent.cli.codes import DIRECTORY, FAIL2BAN_CLIENT, OK
 from stockade_agent.cli.commands import socket_of
-from stockade_agent.cli.parser import DIRECTORY, FAIL2BAN_CLIENT, OK
 from stockade_agent.control.client import ask
 from stockade_agent.control.protocol import Request
 from stockade_agent.errors import ControlError, NoAgentError, StockadeError

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from stockade_agent import config
-from stockade_agent.cli.parser import OK, USAGE
+from stockade_agent.cli.codes import OK, USAGE
 from stockade_agent.config.explain import Explanation, Part, default
 from stockade_agent.config.jails import OPTIONS
 from stockade_agent.errors import ConfigError

@@ -6,11 +6,8 @@ from __future__ import annotations
 import argparse
 from typing import Any, Callable, NoReturn
 
+from stockade_agent.cli.codes import DIRECTORY, USAGE
 
-OK, USAGE, FAILED, NO_AGENT = 0, 1, 3, 4
-DIRECTORY = "/etc/stockade"
-FAIL2BAN_CLIENT = "fail2ban-client"
-"""The command that speaks another's words, and the name of a link that does."""
 
 EPILOG = """\
 exit codes:

@@ -7,7 +7,8 @@ import argparse
 import sys
 
 from stockade_agent import __version__
-from stockade_agent.cli.parser import DIRECTORY, OK, Commands
+from stockade_agent.cli.codes import DIRECTORY, OK
+from stockade_agent.cli.parser import Commands
 from stockade_agent.errors import StockadeError
 from stockade_agent.plain import printable
 

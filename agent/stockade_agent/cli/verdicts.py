@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Optional
 
 from stockade_agent import config, inspection
-from stockade_agent.cli.parser import OK
+from stockade_agent.cli.codes import OK
 from stockade_agent.errors import ConfigError, RegexError
 from stockade_agent.judgement import (
     CONTEXT,

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from calendar import timegm
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Optional
@@ -16,6 +15,7 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _UTC = frozenset(("Z", "UTC", "GMT"))
 _CENTURY = 2000
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - of times that are UTC already
 
 
 def moment(
@@ -45,7 +45,7 @@ def moment(
             when -= timedelta(days=1)
         if "Y" not in fields and "y" not in fields and when > today + timedelta(days=1):
             when = when.replace(year=year - 1, month=month, day=day)
-        return when.timestamp() if zone is None else float(timegm(when.utctimetuple()))
+        return when.timestamp() if zone is None else (when - _EPOCH).total_seconds()
     except (ValueError, OverflowError, TypeError):
         return None
 

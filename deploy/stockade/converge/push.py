@@ -313,7 +313,7 @@ def _special(folder: str, names: Sequence[str]) -> set[str]:
 
 def _ask_agent(host: Host, program: Path, staged: Path) -> None:
     done = host.run(
-        host.python, "-I", str(program), "check", "--no-lint", str(staged), timeout=60.0
+        host.python, "-I", "-S", str(program), "check", "--no-lint", str(staged), timeout=60.0
     )
     if done.rc == 0:
         return

@@ -451,7 +451,7 @@ def test_the_example_of_the_docs(tmp_path, monkeypatch):
 def test_the_command_that_a_push_brings(tmp_path, name, told):
     """By its own name it hands the words on; by a link's name it says whose they are."""
     text = (DOCS.parents[1] / "roles/base/files/stockade-agent").read_text()
-    whole = "/usr/lib/stockade/python3 -I /usr/lib/stockade/stockade-agent.pyz"
+    whole = "/usr/lib/stockade/python3 -I -S /usr/lib/stockade/stockade-agent.pyz"
     assert whole in text
     (tmp_path / "stockade-agent").write_text(text.replace(whole, "echo"))
     (tmp_path / "stockade-agent").chmod(0o755)
