@@ -23,6 +23,7 @@ from stockade_agent.log import Log
 from stockade_agent.loop import Loop
 from stockade_agent.model import AgentSpec
 from stockade_agent.notify import Notify
+from stockade_agent.outlets.choice import outlet
 from stockade_agent.pipe import JOURNALCTL, Pipe
 
 
@@ -64,6 +65,10 @@ class Daemon:
         self._notify = Notify(environment, os.getpid())
         found = read(directory)
         self._log = Log(stream, found.agent.loglevel, prefixed=not stream.isatty())
+        self._outlet = partial(
+            outlet, stream=stream, environment=environment, now=time.time, clock=time.monotonic
+        )
+        self._log.to(self._outlet(found.agent))
         self._server = Server(found.agent.socket, time.monotonic)
         self._admit(found.agent)
         self._loop = Loop(time.monotonic)
@@ -196,7 +201,7 @@ class Daemon:
 
     def _troubles(self) -> list[str]:
         """Return what is wrong with the process itself, a line each."""
-        return [self._closed_to] if self._closed_to else []
+        return [trouble for trouble in (self._closed_to, self._log.trouble) if trouble]
 
     def _reload(self, request: Request) -> dict[str, list[str]]:
         """Take the configuration as it is now, or raise and keep the old one."""
@@ -204,6 +209,8 @@ class Daemon:
         found, afresh = answers.asked(self._pipe, request, read(self._directory))
         self._pipe.reload(now, found, afresh)
         self._admit(found.agent)
+        # A file is opened anew: somebody may have taken it away.
+        self._log.to(self._outlet(found.agent))
         for name in former.sources:
             self._loop.forget(name)
         self._follow()

@@ -220,9 +220,9 @@ class Guard:
     def _judged(self, failure: Failure, now: float, why: str) -> Optional[Ban]:
         """Count a failure, unless something speaks against it; return the ban that it earns."""
         if why:
-            self._log.info(f"[{self.name}] Ignore {failure.id} by {why}")
+            self._log.ignored(self.name, failure.id, why)
             return None
-        self._log.info(f"[{self.spec.name}] Found {failure.id}")
+        self._log.found(self.spec.name, failure.id)
         ban = self.jail.add(failure, now)
         if ban is None:
             return None

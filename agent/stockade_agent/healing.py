@@ -116,7 +116,7 @@ class Healing:
             return
         missing, self._owed = self._owed, ""
         self.count, self.at, self.by, self._suspect = self.count + 1, now, self._suspect, ""
-        self._log.warning(f"firewall: put back after {self.by or 'somebody'}: {missing}")
+        self._log.healed(self.by, missing)
 
     def warning(self, now: float) -> str:
         """Return that somebody keeps taking our rules, or ""."""

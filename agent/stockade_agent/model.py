@@ -330,6 +330,10 @@ class JailSpec:
         return tuple(action for action in self.actions if action.firewall is None)
 
 
+AUTO, STDERR, JOURNAL = "auto", "STDERR", "SYSTEMD-JOURNAL"
+"""What ``logtarget`` may be, besides the path of a file."""
+
+
 @dataclass(frozen=True)
 class AgentSpec:
     """The agent's own settings: ``fail2ban.conf``, then ``stockade.conf`` over it.
@@ -339,6 +343,9 @@ class AgentSpec:
         chainprefix: what the names of iptables chains begin with.
         dbfile: the ledger, or ``:memory:``.
         socketgroup: whose members may read through the socket, besides root; "" for nobody.
+        logtarget: ``AUTO`` is the journal if standard error leads there, else standard error.
+        logsize: bytes of a log file before it is rotated, 0 for any number.
+        logcount: rotated files that are kept.
         controllers: file with the addresses that pushed to this host, one a line; they are
             never banned.
     """
@@ -350,7 +357,9 @@ class AgentSpec:
     socketgroup: str = ""
     controllers: str = "/etc/stockade/controllers"
     loglevel: str = "INFO"
-    logtarget: str = "STDERR"
+    logtarget: str = AUTO
+    logsize: int = 10 << 20
+    logcount: int = 5
     dbpurgeage: int = 86400
     origins: Mapping[str, Origin] = field(default_factory=dict)
 

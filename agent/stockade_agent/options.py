@@ -116,8 +116,7 @@ def _of_filter(option: str) -> Callable[[Pipe, Guard], Any]:
 
 _OF_AGENT: Mapping[str, Callable[[Pipe], Any]] = {
     "loglevel": lambda pipe: pipe.spec.loglevel,
-    # Whatever the configuration says: systemd takes it from there.
-    "logtarget": lambda _pipe: "STDERR",
+    "logtarget": lambda pipe: pipe.log.target,
     "syslogsocket": lambda _pipe: "auto",
     "dbfile": lambda pipe: pipe.spec.dbfile,
     "dbpurgeage": lambda pipe: pipe.spec.dbpurgeage,

@@ -53,6 +53,7 @@ class Pipe:
         guards: the jails at work.
         actions: the commands that are run for them, or None where no jail has any.
         intake: what is read for them.
+        log: as it was given.
         healing: puts back what somebody takes out of the kernel.
     """
 
@@ -69,7 +70,8 @@ class Pipe:
         self.spec = read.agent
         self.actions: Optional[Actions] = None
         self._clock = clock
-        self._log, self._forced, self._journalctl = log, firewall, tuple(journalctl)
+        self.log = self._log = log
+        self._forced, self._journalctl = firewall, tuple(journalctl)
         self._started_at, self._lines = now, 0
         self.resolver = Resolver()
         self.records = Records(read.agent.dbfile, log)
@@ -267,7 +269,7 @@ class Pipe:
             raise ControlError(f"the old configuration stays: {'; '.join(new)}")
         ended = guards.inherit(self.guards, now, afresh)
         for ban in ended:
-            self._log.notice(f"[{ban.jail}] Unban {ban.id}")
+            self._log.unban(ban)
         if self.actions is not None:
             self.actions.reload(guards, ended, now)
         self.records.lifted(ended)
@@ -329,11 +331,8 @@ class Pipe:
         """Order the bans that a guard decides, and count its failures."""
         before, new, bans = guard.jail.failed_total, 0, list(decide())
         for ban in bans:
-            if ban.prolonged:
-                self._log.notice(f"[{ban.jail}] {ban.id} already banned")
-            else:
-                self._log.notice(f"[{ban.jail}] Ban {ban.id}")
-                new += 1
+            self._log.ban(ban)
+            new += not ban.prolonged
             self.enforcement.order(ban)
             if self.actions is not None:
                 self.actions.order(ban)
@@ -349,7 +348,7 @@ class Pipe:
         if not bans:
             return
         for ban in bans:
-            self._log.notice(f"[{ban.jail}] Unban {ban.id}")
+            self._log.unban(ban)
             self.enforcement.lift(ban)
             if self.actions is not None and not flushed:
                 self.actions.lift(ban)

@@ -523,3 +523,34 @@ def test_a_group_that_the_host_has_not(host):
     host.settings(socketgroup="root")
     assert 0 == host.run("reload").returncode
     assert () == host.status().faults
+
+
+def test_a_log_file_of_its_own(host):
+    """It gets the lines, SIGHUP opens it anew, and what is wrong with it stands in the status."""
+    own = host.folder / "agent.log"
+    host.settings(logtarget=own)
+    host.start()
+    host.fail("192.0.2.7")
+    host.until(lambda: "NOTICE   [sshd] Ban 192.0.2.7\n" in own.read_text())
+
+    assert "" == host.log()
+    assert str(own) == ask(host.socket, Request("get", option="logtarget"))["value"]
+    host.settings(logtarget=host.folder)
+    host.process.send_signal(signal.SIGHUP)
+    host.until(lambda: "reloaded" in host.log())
+    told = f"log: {host.folder}: Is a directory; lines go to standard error"
+    host.until(lambda: (told,) == host.status().faults)
+    host.settings(logtarget=own)
+    assert 0 == host.run("reload").returncode
+    assert () == host.status().faults
+    assert own.read_text().endswith("reloaded: 1 jail, 1 banned\n")
+
+
+def test_standard_error_that_leads_to_the_journal(host):
+    """Where systemd says so, the agent speaks journald's protocol, or says that it cannot."""
+    with (host.folder / "log").open("ab") as log:
+        found = os.fstat(log.fileno())
+    host.environment["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
+    host.start()
+
+    assert "SYSTEMD-JOURNAL" == ask(host.socket, Request("get", option="logtarget"))["value"]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Optional
 
@@ -12,7 +13,7 @@ from stockade_agent.config.inifile import Value
 from stockade_agent.config.interpolation import Namespace
 from stockade_agent.config.tree import Library
 from stockade_agent.config.values import BadValue, duration
-from stockade_agent.model import AgentSpec
+from stockade_agent.model import AUTO, JOURNAL, STDERR, AgentSpec
 
 
 FIREWALLS = ("auto", "nftables", "iptables", "firewalld")
@@ -26,9 +27,15 @@ LOGLEVELS = (
     "TRACEDEBUG",
     "HEAVYDEBUG",
 )
-# A fail2ban on the same host keeps its socket and its database.
-_SHARED = ("loglevel", "logtarget", "dbpurgeage")
-OWN = ("firewall", "chainprefix", "dbfile", "socket", "socketgroup", "controllers", *_SHARED)
+# A fail2ban on the same host keeps its socket, its database and its log.
+_SHARED = ("loglevel", "dbpurgeage")
+LOGTARGETS = (AUTO, STDERR, JOURNAL)
+OWN = (
+    *("firewall", "chainprefix", "dbfile", "socket", "socketgroup", "controllers"),
+    *("logtarget", "logsize", "logcount", *_SHARED),
+)
+_SIZE = re.compile(r"(\d{1,12})([kmg]?)", re.ASCII)
+_UNITS = {"": 0, "k": 10, "m": 20, "g": 30}
 
 
 def read(library: Library, faults: list[Fault]) -> AgentSpec:
@@ -59,7 +66,9 @@ def read(library: Library, faults: list[Fault]) -> AgentSpec:
         socketgroup=_text(values, "socketgroup", default.socketgroup),
         controllers=_text(values, "controllers", default.controllers),
         loglevel=_one_of(values, "loglevel", LOGLEVELS, default.loglevel, faults),
-        logtarget=_text(values, "logtarget", default.logtarget),
+        logtarget=_logtarget(values, default.logtarget, faults),
+        logsize=_number(values, "logsize", default.logsize, faults),
+        logcount=_number(values, "logcount", default.logcount, faults),
         dbpurgeage=_age(values, default.dbpurgeage, faults),
         origins={option: value.origin for option, value in values.items()},
     )
@@ -102,6 +111,28 @@ def _one_of(
     hint = nearest(value.text, known) or f"known are {', '.join(known)}"
     faults.append(bad(BadValue(f"unknown: {value.text!r}", hint), option, value))
     return default
+
+
+def _logtarget(values: Mapping[str, Value], default: str, faults: list[Fault]) -> str:
+    value = values.get("logtarget")
+    if value is not None and value.text.startswith("/"):
+        return value.text
+    known = (*LOGTARGETS, "/path/of/a/file")
+    found = _one_of(values, "logtarget", known, default, faults)
+    return default if found == known[-1] else found
+
+
+def _number(values: Mapping[str, Value], option: str, default: int, faults: list[Fault]) -> int:
+    """Return a whole number; of bytes it may be written as ``500k``, ``10m``, ``1g``."""
+    value = values.get(option)
+    if value is None or not value.text:
+        return default
+    found = _SIZE.fullmatch(value.text.lower())
+    if found is None or (found[2] and option != "logsize"):
+        hint = "such as 10m" if option == "logsize" else "such as 5"
+        faults.append(bad(BadValue(f"{value.text!r} is no whole number", hint), option, value))
+        return default
+    return int(found[1]) << _UNITS[found[2]]
 
 
 def _age(values: Mapping[str, Value], default: int, faults: list[Fault]) -> int:

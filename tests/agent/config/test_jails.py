@@ -346,14 +346,14 @@ def test_settings(base):
                 dbpurgeage = 1d
             """,
             "stockade.conf": "[Definition]\nfirewall = nftables\nchainprefix = x-\n",
-            "stockade.local": "[Definition]\ndbfile = :memory:\nlogtarget = SYSLOG\n",
+            "stockade.local": "[Definition]\ndbfile = :memory:\nlogtarget = stderr\n",
         }
     )
 
     agent = read(directory).agent
 
     default = AgentSpec()
-    assert ("nftables", "x-", ":memory:", "SYSLOG", "DEBUG", 86400, default.socket) == (
+    assert ("nftables", "x-", ":memory:", "STDERR", "DEBUG", 86400, default.socket) == (
         agent.firewall,
         agent.chainprefix,
         agent.dbfile,
@@ -371,6 +371,10 @@ def test_settings(base):
         ("firewal = nftables", "unknown option firewal (did you mean firewall?)"),
         ("firewall = nftable", "firewall: unknown: 'nftable' (did you mean nftables?)"),
         ("loglevel = loud", "loglevel: unknown: 'loud'"),
+        ("logtarget = SYSLOG", "logtarget: unknown: 'SYSLOG' (known are auto, STDERR, SYSTEMD-J"),
+        ("logtarget = agent.log", "known are auto, STDERR, SYSTEMD-JOURNAL, /path/of/a/file"),
+        ("logsize = much", "logsize: 'much' is no whole number (such as 10m)"),
+        ("logcount = 5k", "logcount: '5k' is no whole number (such as 5)"),
         ("dbpurgeage = soon", "dbpurgeage: 'soon' is no duration"),
         ("firewall = %(x)s", "firewall refers to %(x)s, which is not defined"),
     ],

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+"""journald's own protocol: datagrams of entries, which are lists of fields.
+
+    MESSAGE=[sshd] Ban 192.0.2.7
+    STOCKADE_EVENT=ban
+    STOCKADE_JAIL=sshd
+    STOCKADE_ID=192.0.2.7
+
+A value that has a line end is sent with its length, so that no text, whoever wrote it, ends its
+field. Entries of one datagram are parted by an empty line; what does not fit into one goes by a
+sealed memory file, whose descriptor is sent.
+
+Source:
+    https://systemd.io/JOURNAL_NATIVE_PROTOCOL/, and journald-native.c for the empty line.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Callable
+
+from stockade_agent.outlets import NAME, Entry
+from stockade_agent.plain import plain
+
+
+PATH = "/run/systemd/journal/socket"
+PATIENCE = 0.5
+"""Seconds that a journald may take to make room."""
+PAUSE = 5.0
+"""Seconds that one is left alone that did not."""
+IDS = {
+    "found": "7ab2fd8c05f742798e319734d37be3d8",
+    "ban": "2ef1dbf8209b4704a6b0a39c854cd214",
+    "again": "56bc686789824eac8a0cb381f3d73689",
+    "unban": "e082db7885774518b117feb108e5a165",
+    "ignore": "2b42e00a3b724589bfe5bbaa352be783",
+    "healed": "c334ed98205044fa9975e55393da1413",
+    "problem": "798df905ca19460eadb07cdbf6ddd6f5",
+    "well": "e79f2fcc68ce468e8796b852a6bf527a",
+}
+"""``MESSAGE_ID`` of each event; a number that is never given to anything else."""
+_TOO_LONG = (errno.EMSGSIZE, errno.ENOBUFS)
+_MOST_HEADS = 4096
+
+
+class Journal:
+    """Sends to journald.
+
+    Args:
+        clock: seconds that never go backwards.
+        path: of its socket.
+    """
+
+    name = "SYSTEMD-JOURNAL"
+
+    def __init__(self, clock: Callable[[], float], path: str = PATH) -> None:
+        self._clock, self._path = clock, path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.settimeout(PATIENCE)
+        self._heads: dict[tuple[int, str, str], str] = {}
+        self._silent_until = -1.0
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Send entries, all in one datagram.
+
+        Raises:
+            TimeoutError: journald is there, but takes nothing.
+            OSError: it is not there.
+        """
+        if self._clock() < self._silent_until:
+            raise TimeoutError(errno.ETIMEDOUT, "journald takes nothing")
+        data = self._encoded(entries)
+        try:
+            self._socket.sendto(data, self._path)
+        except (socket.timeout, BlockingIOError) as error:
+            self._silent_until = self._clock() + PAUSE
+            raise TimeoutError(errno.ETIMEDOUT, "journald takes nothing") from error
+        except OSError as error:
+            if error.errno not in _TOO_LONG:
+                raise
+            self._send_file(data)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _encoded(self, entries: Sequence[Entry]) -> bytes:
+        made, texts, head, kind = bytearray(), [], "", (-1, "", "")
+        for priority, text, event, jail, id_, more in entries:
+            # A flood is a thousand times the same jail and event, and addresses: nothing to escape.
+            if jail is not kind[2] or event is not kind[1] or priority != kind[0]:
+                kind = (priority, event, jail)
+                head = self._heads.get(kind) or self._head(*kind)
+            message = text if text.isprintable() and "\\" not in text else plain(text)
+            if more is None and "\n" not in id_:
+                if id_:
+                    texts.append(f"{head}STOCKADE_ID={id_}\nMESSAGE={message}\n\n")
+                else:
+                    texts.append(f"{head}MESSAGE={message}\n\n")
+                continue
+            fields: dict[str, object] = {"MESSAGE": message}
+            if id_:
+                fields["STOCKADE_ID"] = id_
+            fields.update({f"STOCKADE_{name.upper()}": it for name, it in (more or {}).items()})
+            texts.append(head)
+            made += _bytes("".join(texts)) + _fields(fields) + b"\n"
+            texts.clear()
+        return bytes(made) + _bytes("".join(texts))
+
+    def _head(self, priority: int, event: str, jail: str) -> str:
+        """Return the fields that many entries share. No name of a jail has a line end."""
+        head = f"PRIORITY={priority}\nSYSLOG_IDENTIFIER={NAME}\n"
+        if event in IDS:
+            head += f"MESSAGE_ID={IDS[event]}\n"
+        if event:
+            head += f"STOCKADE_EVENT={event}\n"
+        if jail:
+            head += f"STOCKADE_JAIL={plain(jail)}\n"
+        if len(self._heads) >= _MOST_HEADS:
+            self._heads.clear()
+        self._heads[priority, event, jail] = head
+        return head
+
+    def _send_file(self, data: bytes) -> None:
+        fileno = os.memfd_create("journal-entry", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            with open(fileno, "wb", closefd=False) as file:
+                file.write(data)
+            seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+            fcntl.fcntl(fileno, fcntl.F_ADD_SEALS, seals | fcntl.F_SEAL_SEAL)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fileno))]
+            self._socket.sendmsg([], rights, 0, self._path)
+        except socket.timeout as error:
+            raise TimeoutError(errno.ETIMEDOUT, "journald takes nothing") from error
+        finally:
+            os.close(fileno)
+
+
+def _fields(fields: Mapping[str, object]) -> bytes:
+    made = bytearray()
+    for name, value in fields.items():
+        data = _bytes(str(value))
+        if b"\n" in data:
+            made += name.encode() + b"\n" + struct.pack("<Q", len(data)) + data + b"\n"
+        else:
+            made += name.encode() + b"=" + data + b"\n"
+    return bytes(made)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
