@@ -33,7 +33,7 @@ BURST = 3
 WORTH = 10e-6
 """Share of a line's time that a byte is worth: a hundred times what honest lines take."""
 RECOVERY = 0.02
-"""Share of the time that passes by which what was taken too much is forgotten."""
+"""Share of a line's time that is forgotten of what was taken too much, each second."""
 PAUSES = (60, 120, 240, 480, 960, 1920, 3600)
 """Seconds that a filter is suspended, by how often it was lately."""
 CALM = 3600.0
@@ -128,7 +128,7 @@ class Budget:
         """Watch what the filter takes from now on."""
         if not self.seconds:
             return
-        self._debt = max(0.0, self._debt - max(0.0, now - self._at) * RECOVERY)
+        self._debt = max(0.0, self._debt - max(0.0, now - self._at) * RECOVERY * self.seconds)
         self._at, self.over = now, False
         self._worth = len(block.data) * WORTH * self.seconds
         _watch.start(self, self._worth + BURST * self.seconds - self._debt)
@@ -177,10 +177,9 @@ class _Watch:
 
     def __init__(self) -> None:
         self._budget: Optional[Budget] = None
-        self._tick = self._begun = self._limit = 0.0
+        self._begun = self._limit = self._seen = 0.0
         self._line: Optional[FrameType] = None
         self._place: tuple[Optional[FrameType], int] = (None, 0)
-        self._ticks = 0
         self._ready = False
 
     def start(self, budget: Budget, limit: float) -> None:
@@ -188,10 +187,10 @@ class _Watch:
         if not self._ready:
             signal.signal(signal.SIGPROF, self._ticked)
             self._ready = True
-        self._budget, self._limit, self._ticks = budget, limit, 0
-        self._tick = max(_FINEST, min(_COARSEST, budget.seconds / _TICKS))
+        self._budget, self._limit = budget, limit
+        tick = max(_FINEST, min(_COARSEST, budget.seconds / _TICKS))
         self._begun = thread_time()
-        signal.setitimer(signal.ITIMER_PROF, self._tick, self._tick)
+        signal.setitimer(signal.ITIMER_PROF, tick, tick)
 
     def stop(self) -> float:
         """Tick no more; return the seconds that were taken."""
@@ -203,19 +202,18 @@ class _Watch:
         budget = self._budget
         if budget is None or frame is None:
             return
-        if thread_time() - self._begun > self._limit:
+        now = thread_time()
+        if now - self._begun > self._limit:
             budget.over = True
         line = _line_of(frame)
         if line is not self._line:
-            self._line, self._ticks = line, 0
-        # Ticks that come together, behind what looks for no signals, are one.
-        self._ticks += 1
+            self._line, self._seen = line, now
         before, self._place = self._place, (frame, frame.f_lasti)
         if line is None or frame.f_code not in _SEARCHES:
             return
         # Still where it was at the last tick: in the search, not on the way to it or from it.
         stays = before[0] is frame and before[1] == frame.f_lasti
-        if stays and self._ticks * self._tick > budget.seconds:
+        if stays and now - self._seen >= budget.seconds:
             self._line, self._place = None, (None, 0)
             raise OverrunError(budget.seconds, regex=_searched(frame))
 
