@@ -8,9 +8,11 @@ import time
 import pytest
 
 from stockade_agent.budget import BURST, PAUSES, Budget
+from stockade_agent.errors import OverrunError
 from stockade_agent.failregex import LONG, compile_pattern
 from stockade_agent.filter import Filter
 from stockade_agent.model import Block, FilterSpec
+from stockade_agent.reach import reach
 
 
 NOW = 1714557600.0  # 2024-05-01 10:00:00 UTC
@@ -224,6 +226,12 @@ def test_only_searches_are_ended(monkeypatch, wait):
     assert 0 == scene.budget.given_up
     if wait is time.sleep:
         assert "" == scene.budget.problem
+
+
+def test_why_a_line_is_missed_is_not_looked_for_for_ever():
+    """How far a regex gets is told by searches for its parts, which can be ended too."""
+    with Budget(SECONDS).each_line(), pytest.raises(OverrunError):
+        reach(re.compile("(?:a+)+b"), "a" * LONG_ENOUGH)
 
 
 def test_no_budget():
