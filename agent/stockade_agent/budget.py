@@ -31,7 +31,7 @@ from stockade_agent.model import Block
 BURST = 3
 """So many lines' time may be taken beyond what the lines are worth before a filter is suspended."""
 WORTH = 10e-6
-"""Share of a line's time that a byte is worth: a hundred times what honest lines take."""
+"""Share of a line's time that a byte is worth: some thirty times what failures of sshd take."""
 RECOVERY = 0.02
 """Share of a line's time that is forgotten of what was taken too much, each second."""
 PAUSES = (60, 120, 240, 480, 960, 1920, 3600)
