@@ -29,10 +29,10 @@ def evil(folder: Path, *, small: bool) -> Iterator[Row]:
     with _with_mail(Host(folder / "ours", options={"maxretry": 1})) as ours:
         mine = _under_fire(ours, rounds)
         state = ours.jail("dovecot").problem
-    passed = mine <= 5 and "filter suspended" in state
+    passed = mine <= 10 and "filter suspended" in state
     row = Row(
         "Debian's dovecot filter under lines made to hang it: the slowest ban of jail sshd",
-        mine, "s", "<= 5, and said in status", passed, f"{rounds} bans; dovecot: {state[:60]}",
+        mine, "s", "<= 10, and said in status", passed, f"{rounds} bans; dovecot: {state[:60]}",
     )  # fmt: skip
     with _with_mail(Fail2ban(folder / "theirs")) as theirs:
         other = _under_fire(theirs, 1)
