@@ -13,24 +13,26 @@ BASE = {"errors", "model"}
 AGENT = {
     "errors": set(),
     "model": set(),
+    "budget": BASE,
     "journals": BASE,
     "config": BASE | {"journals"},
     "sources": BASE | {"journals"},
     "syntax": BASE,
     "gate": BASE | {"syntax"},
-    "dates": BASE,
+    "dates": BASE | {"budget"},
     "failregex": BASE | {"syntax"},
     "formula": BASE,
     "identity": BASE,
-    "lines": BASE | {"dates", "failregex", "gate", "sessions"},
+    "lines": BASE | {"budget", "dates", "failregex", "gate", "sessions"},
     "buffer": BASE | {"lines"},
     "sessions": BASE | {"failregex"},
     "lint": BASE | {"failregex", "filter"},
     "trace": BASE | {"failregex", "lines"},
-    "trial": BASE | {"filter", "identity", "trace"},
-    "reach": BASE | {"failregex", "lint"},
+    "trial": BASE | {"budget", "filter", "identity", "trace"},
+    "reach": BASE | {"budget", "failregex", "lint"},
     "judgement": BASE
-    | {"config", "failregex", "filter", "ignore", "lines", "protected", "reach", "trace"},
+    | {"budget", "config", "failregex", "filter", "ignore", "lines", "protected", "reach"}
+    | {"trace"},
     "audit": BASE | {"config", "inspection", "intake", "lint", "sources", "trial"},
     "extract": BASE | {"failregex", "filter", "firewall"},
     "ignore": BASE,
@@ -47,7 +49,7 @@ AGENT = {
     | {"control.access", "control.allowance", "control.protocol", "control.rows"},
     "control.client": BASE | {"control.protocol"},
     "filter": BASE
-    | {"buffer", "dates", "failregex", "gate", "identity", "lines", "sessions", "trace"},
+    | {"budget", "buffer", "dates", "failregex", "gate", "identity", "lines", "sessions", "trace"},
     "counts": BASE,
     "jail": BASE | {"counts", "filter", "ignore", "formula"},
 }
@@ -66,7 +68,8 @@ AGENT |= {
     "healing": BASE | {"enforcement", "firewall", "log"},
     "intake": BASE | {"journals", "sources"},
     "ignorecommand": BASE | {"firewall"},
-    "guard": BASE | {"ignorecommand", "filter", "ignore", "jail", "log", "protected", "resolver"},
+    "guard": BASE
+    | {"budget", "ignorecommand", "filter", "ignore", "jail", "log", "protected", "resolver"},
     "guards": BASE | {"config", "guard", "inspection", "log"},
     "actions": BASE
     | {"config", "control.protocol", "firewall", "guard", "ignorecommand", "log", "records"}
@@ -134,7 +137,8 @@ EFFECTS = {
         "resolver",
         "firewall",
     },
-    "time": {"daemon", "cli"},
+    # The budget asks how long the processor was at work, not what time it is.
+    "time": {"budget", "daemon", "cli"},
     "argparse": {"cli"},
 }
 

@@ -238,9 +238,12 @@ def _unproved(directory: str, path: str, spec: FilterSpec, now: float) -> Iterat
         )
         return
     trial = Trial(spec, check_all=False, none=("matched", "ignored", "missed"))
-    for line in lines:
-        if line and not line.startswith("#"):
+    for number, line in enumerate(lines, start=1):
+        if line and not line.startswith("#") and not trial.hopeless:
+            before = len(trial.given_up)
             trial.line(line, now)
+            for why in trial.given_up[before:]:
+                yield Finding(WARNING, path, f"filter {spec.name}: {why}", number)
     if not trial.counts["matched"]:
         message = f"none of its {trial.tested} lines is a failure for filter {spec.name}"
         yield Finding(WARNING, path, message, remedy=remedy)

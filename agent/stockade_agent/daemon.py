@@ -33,6 +33,8 @@ HEAL = 10.0
 """Seconds until a ledger that failed is tried again."""
 PURGE = 3600.0
 """Seconds between two looks for what the ledger may forget."""
+JUMP = 2.0
+"""Seconds by which the clock must have been set to matter: timeouts in the kernel go by another."""
 LATE = 0.001
 """Seconds after its end that a ban is lifted: it is in force up to that moment."""
 
@@ -62,6 +64,7 @@ class Daemon:
         journalctl: Sequence[str] = JOURNALCTL,
     ) -> None:
         self._directory, self._over = directory, False
+        self._drift = time.time() - time.monotonic()
         self._notify = Notify(environment, os.getpid())
         found = read(directory)
         self._log = Log(stream, found.agent.loglevel, prefixed=not stream.isatty())
@@ -92,6 +95,7 @@ class Daemon:
             self._notify.ready(self._pipe.summary())
             self._log.info(f"ready: {self._pipe.summary()}")
             while not self._over:
+                self._look_at_the_clock()
                 self._schedule()
                 self._loop.turn()
         finally:
@@ -122,6 +126,17 @@ class Daemon:
         self._pipe.healing.changed(time.time())
 
     # ---- timers
+
+    def _look_at_the_clock(self) -> None:
+        """See whether it was set, or the machine slept: each ban is to end when the ledger says."""
+        now = time.time()
+        drift = now - time.monotonic()
+        if abs(drift - self._drift) < JUMP:
+            return
+        self._log.warning(f"the clock was set by {drift - self._drift:+.0f} s")
+        self._drift = drift
+        self._pipe.unban_due(now)
+        self._pipe.retry(now)
 
     def _schedule(self) -> None:
         """Set the timers that what has just happened asks for."""

@@ -4,6 +4,7 @@
     StockadeError              one line for an operator; ``str()`` is that line
     ├── ConfigError            a file of jails, filters or actions is wrong
     ├── RegexError             a regular expression or date pattern of a filter is wrong
+    ├── OverrunError           a line took a filter too long
     ├── FirewallError          the firewall's tool refused, hung, or is not there
     ├── LedgerError            the ledger cannot be read or written
     └── ControlError           the agent said no to a request
@@ -78,6 +79,19 @@ class RegexError(StockadeError, ValueError):
     ) -> None:
         self.option, self.index, self.position = option, index, position
         super().__init__(message, remedy=remedy)
+
+
+class OverrunError(StockadeError):
+    """A line took a filter longer than it may.
+
+    Attributes:
+        regex: what was searched for when it was given up, quoted, or "".
+    """
+
+    def __init__(self, seconds: float, *, regex: str = "") -> None:
+        self.regex = regex
+        where = f", in {regex}" if regex else ""
+        super().__init__(f"a line took more than {seconds:g} s of CPU time and was given up{where}")
 
 
 class FirewallError(StockadeError):

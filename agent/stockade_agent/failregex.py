@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from typing import Callable, Optional, Union
 
 from stockade_agent.errors import RegexError
@@ -54,6 +55,11 @@ _TAG = re.compile(r"<(/?[\w\-]+/?)>")
 _CUSTOM_TAG = re.compile(r"(/?)F-([A-Z0-9_\-]+)$")
 # Flags that open a group, ``((?i)…)``: Python wants them written ``(?i:…)``.
 _FLAGS_IN_GROUP = re.compile(r"(?<!\\)\((?:\?:)?\(\?([a-z]+)\)")
+LONG = 1 << 10
+"""Characters from which on ``find_long`` is the better search."""
+
+# Flags of the whole regex, which must stand before all else.
+_FLAGS = re.compile(r"(?:\(\?[aiLmsux]+\))*")
 _COMPOSED = re.compile(r"(alt_|tuple_)(.*?)(?:_\d+)?$")
 
 
@@ -66,7 +72,7 @@ class Pattern:
         identifies: it has a group that can identify a failure.
     """
 
-    __slots__ = ("_alternatives", "_syntax", "_tuples", "identifies", "regex", "source")
+    __slots__ = ("_alternatives", "_long", "_syntax", "_tuples", "identifies", "regex", "source")
 
     def __init__(self, source: str, regex: re.Pattern[str]) -> None:
         self.source, self.regex = source, regex
@@ -74,6 +80,7 @@ class Pattern:
         self._alternatives = _composed(regex, "alt_")
         self._tuples = _composed(regex, "tuple_")
         self._syntax: Optional[Syntax] = None
+        self._long: Optional[re.Pattern[str]] = None
 
     @property
     def syntax(self) -> Syntax:
@@ -87,6 +94,19 @@ class Pattern:
         """Return what finds its first match in a text."""
         # ``search`` would try a regex that can only match at the begin at every place.
         return self.regex.match if self.syntax.begins else self.regex.search
+
+    @property
+    def find_long(self) -> Callable[[str], Optional[re.Match[str]]]:
+        """Return what finds the same in a long text, and can be ended by a signal.
+
+        ``search`` begins to count the steps between two looks for signals anew at each place of
+        the text, so that it may never look. The match begins where the text does.
+        """
+        if self.syntax.begins:
+            return self.regex.match
+        if self._long is None:
+            self._long = _patient(self.regex)
+        return self._long.search if self._long is self.regex else self._long.match
 
     def can_begin(self, head: str) -> bool:
         """Return whether it can match a text with this first character."""
@@ -156,6 +176,32 @@ def compile_pattern(
     return Pattern(text, compiled)
 
 
+def merged(base: Groups, own: Groups) -> Groups:
+    """Return prefregex's groups with those of failregex over them, where they took part."""
+    for name, value in base.items():
+        if own.get(name) is None:
+            own[name] = value
+    return own
+
+
+def require_ids(prefregex: Sequence[Pattern], failregex: Sequence[Pattern]) -> None:
+    """See that each failregex, or prefregex for all of them, says who failed.
+
+    Raises:
+        RegexError: one does not.
+    """
+    if any(pattern.identifies for pattern in prefregex):
+        return
+    for index, pattern in enumerate(failregex):
+        if not pattern.identifies:
+            raise RegexError(
+                f"nothing in it says who failed: {pattern.source}",
+                option="failregex",
+                index=index,
+                remedy="put <HOST>, <ADDR> or <F-ID>…</F-ID> where the address stands",
+            )
+
+
 def _expanded(text: str, usedns: str) -> str:
     opened: set[str] = set()
     skips = 0
@@ -181,6 +227,16 @@ def _expanded(text: str, usedns: str) -> str:
         return f"(?P<{_GROUP_NAMES.get(name, name)}>"
 
     return _TAG.sub(expand, text)
+
+
+def _patient(regex: re.Pattern[str]) -> re.Pattern[str]:
+    """Return a regex that matches from the begin on where another one is found."""
+    own = regex.pattern[_FLAGS.match(regex.pattern).end() :]  # type: ignore[union-attr]
+    end = "\n" if regex.flags & re.VERBOSE else ""
+    try:
+        return re.compile(f"(?s:.*?)(?:{own}{end})", regex.flags)
+    except (re.error, RecursionError, OverflowError):
+        return regex
 
 
 def _composed(regex: re.Pattern[str], prefix: str) -> list[tuple[str, str]]:

@@ -17,13 +17,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Callable, NamedTuple, Optional
 
+from stockade_agent.budget import Budget, of_line, searches
 from stockade_agent.buffer import joined, parted
 from stockade_agent.dates import DateDetector
-from stockade_agent.errors import RegexError
-from stockade_agent.failregex import SESSION_GROUP, Groups, Pattern, Value, compile_pattern
+from stockade_agent.errors import OverrunError
+from stockade_agent.failregex import (
+    LONG,
+    SESSION_GROUP,
+    Groups,
+    Pattern,
+    Value,
+    compile_pattern,
+    merged,
+    require_ids,
+)
 from stockade_agent.identity import Identity, canonical, of_address, of_text, plain
 from stockade_agent.lines import Line, Lines
 from stockade_agent.model import Address, Block, Failure, FilterSpec
@@ -72,6 +81,7 @@ class Filter:
         raw_host: leave host names as they are, as ``usedns = raw`` does.
         any_time: judge a line whatever its date, and one without a date too.
         first_year: the earliest year that ``%ExY`` accepts.
+        budget: what lines may take; any time where there is none.
 
     Raises:
         RegexError: a regex, ``datepattern``, ``logtimezone`` or ``logencoding`` is wrong.
@@ -87,8 +97,10 @@ class Filter:
         raw_host: bool = False,
         any_time: bool = False,
         first_year: int = 2000,
+        budget: Optional[Budget] = None,
     ) -> None:
         self.spec = spec
+        self._budget = Budget(0) if budget is None else budget
         self._any_time, self._check_all = any_time, check_all
         self._usedns = spec.usedns.lower()
         if self._usedns not in ("yes", "warn", "raw"):
@@ -98,7 +110,7 @@ class Filter:
         self._prefregex = self._compiled("prefregex", (spec.prefregex,) if spec.prefregex else ())
         self._failregex = self._compiled("failregex", spec.failregex)
         self._ignoreregex = self._compiled("ignoreregex", spec.ignoreregex)
-        _require_ids(self._prefregex, self._failregex)
+        require_ids(self._prefregex, self._failregex)
         self._ignore_first = 0 < len(self._ignoreregex) < len(self._failregex) - 2
         self._sessions = Sessions()
         self._lines = Lines(
@@ -111,10 +123,12 @@ class Filter:
             # A buffer needs the lines around a match, so nothing is to be rejected.
             failregex=() if self._buffered else self._failregex,
             sessions=self._sessions,
+            budget=self._budget,
         )
         self._buffer: list[Line] = []
         self._prefixes = [(pattern.find, pattern) for pattern in self._prefregex]
         self._tries = [(i, p.find, p) for i, p in enumerate(self._failregex)]
+        self._long: Optional[list[_Try]] = None
         self._likely: dict[str, list[_Try]] = {}
         self._known: dict[Value, Identity] = {}
 
@@ -137,7 +151,13 @@ class Filter:
             live: the lines are new, not from before the start.
         """
         for line, at in self._lines.read(block, now, live=live):
-            for found in self._judged(line, at, now):
+            try:
+                judged = self._judged(line, at, now)
+            except OverrunError as error:
+                self._budget.gave_up(line.whole, error)
+                self._buffer = []
+                continue
+            for found in judged:
                 if found.at is None or found.identity is None or found.harmless:
                     continue
                 yield Failure(
@@ -174,6 +194,8 @@ class Filter:
             trace.line, trace.at = dated
         return self._judged(*dated, now, trace)
 
+    @of_line
+    @searches("pattern")
     def _judged(
         self, line: Line, at: Optional[float], now: float, trace: Optional[Trace] = None
     ) -> list[Found]:
@@ -192,7 +214,7 @@ class Filter:
             return []
         base: Groups = {}
         for find, pattern in self._prefixes:
-            match = find(text)
+            match = pattern.find_long(text) if len(text) > LONG else find(text)
             if trace is not None:
                 trace.prefregex = match is not None
             if match is None:
@@ -209,6 +231,7 @@ class Filter:
             trace.text = text
         return self._matched(text, lines, base, at, now, trace)
 
+    @searches("pattern")
     def _matched(
         self,
         text: str,
@@ -245,7 +268,7 @@ class Filter:
                 whole = (lines[0].whole,)
             groups = pattern.groups(match)
             if base:
-                groups = _merged(base, groups)
+                groups = merged(base, groups)
             one = self._found(index, groups, at, now, whole)
             if one is None:
                 continue
@@ -258,6 +281,10 @@ class Filter:
         """Return the failregexes that a text can match, as far as its first character tells."""
         if self._buffered or self._check_all:
             return self._tries
+        if len(text) > LONG:
+            if self._long is None:
+                self._long = [(i, p.find_long, p) for i, p in enumerate(self._failregex)]
+            return self._long
         head = text[0]
         tries = self._likely.get(head)
         if tries is None:
@@ -323,13 +350,18 @@ class Filter:
             return Identity(own.id, address.address), None
         return own, None
 
+    @searches("pattern")
     def _ignored(self, text: str, trace: Optional[Trace] = None) -> bool:
-        if trace is None:
-            return any(pattern.regex.search(text) for pattern in self._ignoreregex)
-        matching = (n for n, one in enumerate(self._ignoreregex) if one.regex.search(text))
-        before = len(trace.ignoring)
-        trace.ignoring.extend(matching if self._check_all else islice(matching, 1))
-        return len(trace.ignoring) > before
+        ignored, long = False, len(text) > LONG
+        for index, pattern in enumerate(self._ignoreregex):
+            if (pattern.find_long if long else pattern.regex.search)(text) is None:
+                continue
+            ignored = True
+            if trace is not None:
+                trace.ignoring.append(index)
+            if trace is None or not self._check_all:
+                break
+        return ignored
 
     def _compiled(self, option: str, texts: Iterable[str]) -> list[Pattern]:
         multiline = self._buffered and option == "failregex"
@@ -357,27 +389,6 @@ def resolved(failure: Failure, addresses: Iterable[Address]) -> list[Failure]:
             )
         )
     return found
-
-
-def _require_ids(prefregex: list[Pattern], failregex: list[Pattern]) -> None:
-    if any(pattern.identifies for pattern in prefregex):
-        return
-    for index, pattern in enumerate(failregex):
-        if not pattern.identifies:
-            raise RegexError(
-                f"nothing in it says who failed: {pattern.source}",
-                option="failregex",
-                index=index,
-                remedy="put <HOST>, <ADDR> or <F-ID>…</F-ID> where the address stands",
-            )
-
-
-def _merged(base: Groups, own: Groups) -> Groups:
-    """Return prefregex's groups with those of failregex over them, where they took part."""
-    for name, value in base.items():
-        if own.get(name) is None:
-            own[name] = value
-    return own
 
 
 def _data(found: Found) -> dict[str, str]:

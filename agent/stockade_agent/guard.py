@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Optional
 
+from stockade_agent.budget import Budget
 from stockade_agent.errors import ControlError
 from stockade_agent.filter import Filter, resolved
 from stockade_agent.ignore import Ignore
@@ -62,7 +63,8 @@ class Guard:
         self.spec = self.configured = spec
         self.idle = False
         self._command = command
-        self.filter = Filter(spec.filter, findtime=spec.findtime, now=now)
+        self.budget = Budget(spec.filtertime)
+        self.filter = Filter(spec.filter, findtime=spec.findtime, now=now, budget=self.budget)
         self.jail = Jail(spec, history=history)
         self.failed = ""
         self._protected, self._resolver, self._log = protected, resolver, log
@@ -80,6 +82,8 @@ class Guard:
     def problem(self) -> str:
         """What an operator must know of it, or ""."""
         said = [self.failed] if self.failed else []
+        if self.budget.problem:
+            said.append(self.budget.problem)
         if self.idle:
             said.append("idle: what its logs say now is passed over")
         if self.spec != self.configured:
@@ -96,14 +100,20 @@ class Guard:
 
     def read(self, block: Block, now: float, *, live: bool) -> list[Ban]:
         """Return the bans that a block of lines earns."""
-        if self.failed or self.idle:
+        if self.failed or self.idle or not self.budget.lets(block, now):
             return []
+        self.budget.begin(block, now)
         try:
             return list(self._read(block, now, live=live))
         except Exception as error:  # noqa: BLE001 - whatever it is, the other jails go on
             self.failed = f"stopped by {type(error).__name__}: {error}"
             self._log.problem(f"[{self.name}]", self.failed)
             return []
+        finally:
+            self.budget.end(now)
+            self._log.problem(f"[{self.name}] filter", self.budget.suspension)
+            for note in self.budget.notes():
+                self._log.warning(f"[{self.name}] {note}")
 
     def answered(self, name: str, now: float) -> list[Ban]:
         """Return the bans of failures that waited for the addresses of a name."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Callable, Optional
 
 from stockade_agent import config
+from stockade_agent.budget import Budget
+from stockade_agent.errors import OverrunError
 from stockade_agent.failregex import compile_pattern
 from stockade_agent.filter import Filter, Found, resolved
 from stockade_agent.ignore import Ignore
@@ -20,6 +22,7 @@ from stockade_agent.trace import Trace
 
 
 FAILURE, IGNORED, CONTEXT, PENDING, MISSED = "failure", "ignored", "context", "pending", "missed"
+GIVEN_UP = "given up"
 
 _FIRST_YEAR = 1900
 _SEPARATORS = re.compile(r"[\s,]+")
@@ -87,13 +90,14 @@ class Judgement:
     Attributes:
         verdict: ``failure``; ``ignored``, by ignoreregex or because it is of somebody who is never
             banned; ``context`` (``<F-NOFAIL>``); ``pending`` until its session tells of whom it
-            is; ``missed``.
+            is; ``missed``; ``given up``, as it takes too long.
         searched: what the failregexes saw.
         prefregex: it, if there is one; ``agrees`` says whether it matches.
         failregex: the one that matches, or None.
         nearest: of those that do not match, the one that gets furthest, and how far.
         ignoreregex: those that match.
         counts: whose failure it is.
+        given_up: what took too long, or "".
     """
 
     jail: str
@@ -106,6 +110,7 @@ class Judgement:
     nearest: Optional[tuple[Regex, Reach]]
     ignoreregex: tuple[Regex, ...]
     counts: tuple[Count, ...]
+    given_up: str = ""
 
 
 class Judge:
@@ -132,6 +137,7 @@ class Judge:
     ) -> None:
         self.spec = spec
         self._directory, self._protected, self._look_up = directory, protected, look_up
+        self._budget = Budget(spec.filtertime)
         self._filter = Filter(
             spec.filter, findtime=spec.findtime, now=now, any_time=True, first_year=_FIRST_YEAR
         )
@@ -140,7 +146,13 @@ class Judge:
     def line(self, text: str, now: float) -> Judgement:
         """Return what the jail makes of a line, all before it taken into account."""
         trace, before = Trace(), dict(self._filter.detector.hits())
-        found = self._filter.examine(text, now, trace=trace)
+        try:
+            with self._budget.each_line():
+                found = self._filter.examine(text, now, trace=trace)
+        except OverrunError as error:
+            return Judgement(
+                self.spec.name, GIVEN_UP, None, "", None, None, None, None, (), (), str(error)
+            )
         date = self._date(trace, before, now)
         counts = tuple(count for one in found for count in self._counts(one))
         failregex = self._regex("failregex", trace.matched[0]) if trace.matched else None
@@ -188,13 +200,17 @@ class Judge:
         spec = self.spec.filter
         multiline = option == "failregex" and spec.maxlines > 1
         usedns = spec.usedns.lower()
-        got = [
-            (reach(pattern.regex, trace.text), index)
-            for index, text in enumerate(self._texts(option))
-            for pattern in (
-                compile_pattern(text, option=option, usedns=usedns, multiline=multiline),
-            )
-        ]
+        try:
+            with self._budget.each_line():
+                got = [
+                    (reach(pattern.regex, trace.text), index)
+                    for index, text in enumerate(self._texts(option))
+                    for pattern in (
+                        compile_pattern(text, option=option, usedns=usedns, multiline=multiline),
+                    )
+                ]
+        except OverrunError:
+            return None  # a hint that takes for ever is none
         if not got:
             return None
         furthest, index = max(got, key=lambda one: (one[0].share, one[0].end, -one[1]))

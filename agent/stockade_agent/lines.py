@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional
 
-from stockade_agent.dates import DateDetector, years
-from stockade_agent.errors import RegexError
+from stockade_agent.budget import Budget, of_line
+from stockade_agent.dates import Date, DateDetector, years
+from stockade_agent.errors import OverrunError, RegexError
 from stockade_agent.failregex import Pattern
 from stockade_agent.gate import Gate, Span, Tears, every_line
 from stockade_agent.model import Block, FilterSpec
@@ -61,6 +62,7 @@ class Lines:
         first_year: the earliest year that ``%ExY`` accepts.
         prefregex: empty, or the one; with ``failregex`` for the gate.
         failregex: empty for a filter that needs every line.
+        budget: what the lines may take.
         sessions: those that are open; where none is, a line that can only be the harmless end of
             one is not looked at.
 
@@ -79,8 +81,9 @@ class Lines:
         prefregex: Sequence[Pattern],
         failregex: Sequence[Pattern],
         sessions: Sessions,
+        budget: Budget,
     ) -> None:
-        self._sessions = sessions
+        self._sessions, self._budget = sessions, budget
         self._findtime, self._any_time = findtime, any_time
         self._encoding = log_encoding(spec.logencoding)
         self.detector = DateDetector(
@@ -88,6 +91,8 @@ class Lines:
         )
         # Lines of these cannot be found in undecoded bytes.
         self._wide = self._encoding.startswith(("utf-16", "utf-32"))
+        # The journal's are UTF-8 whatever files are in.
+        self._narrow = "utf-8" if self._wide else self._encoding
         self._regexes = prefregex, failregex
         self._dated_gates: Optional[_Gates] = None
         self._bare_gates: Optional[_Gates] = None
@@ -106,7 +111,13 @@ class Lines:
             return
         date = self.date
         for text, at in self._candidates(block):
-            dated = date(text, now, at=at, live=live)
+            if self._budget.over:
+                return
+            try:
+                dated = date(text, now, at=at, live=live)
+            except OverrunError as error:
+                self._budget.gave_up(text, error)
+                continue
             if dated is not None:
                 yield dated
 
@@ -124,11 +135,15 @@ class Lines:
             return False
         for place in (0, len(data) // 2, len(data) - 2):
             begin = data.rfind(b"\n", 0, place + 1) + 1 if place else 0
-            found = self.detector.find(self._decoded(data[begin : data.find(b"\n", begin)]), now)
+            try:
+                found = self._first_date(data[begin : data.find(b"\n", begin)], now)
+            except OverrunError:
+                return False  # it is given up, and counted, when its turn comes
             if found is None or found.at is None or found.at >= horizon:
                 return False
         return True
 
+    @of_line
     def date(
         self, text: str, now: float, *, at: Optional[float] = None, live: bool
     ) -> Optional[Dated]:
@@ -152,15 +167,21 @@ class Lines:
             at = self._last = now
         return parts, at
 
+    @of_line
+    def _first_date(self, raw: bytes, now: float) -> Optional[Date]:
+        return self.detector.find(self._decoded(raw), now)
+
     def _candidates(self, block: Block) -> Iterator[tuple[str, Optional[float]]]:
         data, times = block.data, block.times
-        if self._wide:
+        if self._wide and times is None:
             decoder = self._decoders.get(block.log)
             if decoder is None:
                 decoder = codecs.getincrementaldecoder(self._encoding)("replace")
                 self._decoders[block.log] = decoder
-            for number, line in enumerate(decoder.decode(data).splitlines()):
-                yield line, times[number] if times is not None else None
+            # ``splitlines`` would take what a client sends, such as U+2028, for a line's end.
+            *lines, last = decoder.decode(data).split("\n")
+            for line in [*lines, last] if last else lines:
+                yield line.rstrip("\r"), None
         elif times is not None:
             number = position = 0
             for start, end in self._spans(block, self._gates(dated=False)):
@@ -226,9 +247,9 @@ class Lines:
 
     def _decoded(self, raw: bytes) -> str:
         try:
-            text = raw.decode(self._encoding)
+            text = raw.decode(self._narrow)
         except UnicodeDecodeError:
-            text = raw.decode(self._encoding, "replace")
+            text = raw.decode(self._narrow, "replace")
         return text.rstrip("\r\n")
 
     def _dated(self, text: str, now: float, *, live: bool) -> Dated:

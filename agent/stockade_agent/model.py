@@ -28,6 +28,9 @@ Target = Union[IPv4Address, IPv6Address, IPv4Network, IPv6Network]
 FOREVER = -1
 """The bantime of a ban that never ends."""
 
+FILTERTIME = 1.0
+"""Seconds of CPU time that a filter may take for a line, where nothing else is said."""
+
 
 _TRUE = frozenset(("1", "on", "true", "yes"))
 
@@ -299,6 +302,7 @@ class JailSpec:
     Attributes:
         backend: ``auto``, ``systemd`` or a file backend (``polling``, ``pyinotify``).
         backend_parameters: from its brackets: ``journalflags``, ``journalpath``, …
+        filtertime: seconds of CPU time that its filter may take for a line; 0: any.
         systemd_if_nologs: ``auto`` may turn to the journal where no log file is found.
         shield: what its bans close where the native firewall makes them; None where only
             other actions act.
@@ -315,6 +319,7 @@ class JailSpec:
     findtime: int = 600
     bantime: int = 600
     maxmatches: int = 5
+    filtertime: float = FILTERTIME
     ignoreip: tuple[str, ...] = ()
     ignoreself: bool = True
     ignorecommand: Optional[str] = None

@@ -9,6 +9,7 @@ import warnings
 from itertools import takewhile
 from typing import Any, NamedTuple, Optional
 
+from stockade_agent.budget import of_line, searches
 from stockade_agent.failregex import ID_GROUPS
 from stockade_agent.lint import parsed, sre
 
@@ -46,8 +47,13 @@ class Reach(NamedTuple):
     wanted: str
 
 
+@of_line
 def reach(regex: re.Pattern[str], text: str) -> Reach:
-    """Return how far a regex gets in a text."""
+    """Return how far a regex gets in a text.
+
+    Raises:
+        OverrunError: it takes too long to tell, where that is watched.
+    """
     tree = parsed(regex)
     ids = {number for name, number in regex.groupindex.items() if name in ID_GROUPS}
     return _Walk(regex, text, ids).through(tree[:0], tree)
@@ -88,6 +94,7 @@ class _Walk:
                 best = got
         return best
 
+    @searches("")
     def _search(self, tree: Any) -> Optional[re.Match[str]]:
         try:
             with warnings.catch_warnings():

@@ -13,9 +13,11 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import Callable, NamedTuple, Optional
 
+from stockade_agent.budget import BURST, Budget
+from stockade_agent.errors import OverrunError
 from stockade_agent.filter import Filter, Found
 from stockade_agent.identity import of_text
-from stockade_agent.model import Address, FilterSpec
+from stockade_agent.model import FILTERTIME, Address, FilterSpec
 from stockade_agent.trace import Trace
 
 
@@ -101,11 +103,13 @@ class Trial:
         every: the kinds of which all lines are kept.
         none: the kinds of which no line is kept.
         look_up: is asked for each host name that ``usedns`` wants resolved.
+        seconds: that a line may take; see ``budget``.
 
     Attributes:
         counts: lines by kind.
         prefregex, failregex, ignoreregex: how often each matched, by its number.
         kept: lines by kind.
+        given_up: what took too long, line by line.
 
     Raises:
         RegexError: see ``Filter``.
@@ -122,7 +126,10 @@ class Trial:
         every: Iterable[str] = (),
         none: Iterable[str] = ("matched",),
         look_up: Lookup = lambda _: (),
+        seconds: float = FILTERTIME,
     ) -> None:
+        self.budget = Budget(seconds)
+        self.given_up: list[str] = []
         self.filter = Filter(
             spec,
             now=_LATE,
@@ -155,11 +162,13 @@ class Trial:
         trace = Trace()
         before = self.filter.buffered
         full = len(before) >= self.filter.spec.maxlines
-        found = [
-            each
-            for one in self.filter.examine(text, now, at=at, trace=trace)
-            for each in self._known(one)
-        ]
+        try:
+            with self.budget.each_line():
+                examined = self.filter.examine(text, now, at=at, trace=trace)
+        except OverrunError as error:
+            self.given_up.append(str(error))
+            examined = []
+        found = [each for one in examined for each in self._known(one)]
         self.prefregex += trace.prefregex is True
         self.ignoreregex.update(trace.ignoring)
         self.failregex.update(one.number for one in found)
@@ -170,6 +179,11 @@ class Trial:
         self.counts[kind] += 1
         self._keep(kind, text)
         return Outcome(kind, found, trace)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so many lines took too long that an agent would suspend the filter."""
+        return len(self.given_up) >= BURST
 
     def listed(self, kind: str) -> bool:
         """Return whether the lines of a kind are few enough to be shown, or all asked for."""

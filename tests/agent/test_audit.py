@@ -135,6 +135,20 @@ def test_filters_that_no_jail_uses(warnings):
     assert torn.startswith("filter.d/torn.conf:2:13: warning: failregex refers to %(nowhere)s")
 
 
+def test_samples_that_take_for_ever(warnings):
+    """A sample that hangs its filter is told; after a few of them no more are tried."""
+    files = {
+        "filter.d/app.conf": "[Definition]\nfailregex = ^ (?:a+)+ <HOST>$\n",
+        "samples/app.log": f"May  1 10:00:00 {'a' * 40}! 192.0.2.7\n" * 9,
+    }
+    found = [one for one in warnings(files) if one.startswith("samples/app.log")]
+
+    assert found[0].startswith("samples/app.log: warning: none of its 3 lines is a failure")
+    assert [f"samples/app.log:{number}" for number in (1, 2, 3)] == [
+        one.partition(": warning: filter app: a line took more than 1 s")[0] for one in found[1:]
+    ]
+
+
 def test_samples(warnings):
     """Who keeps samples is told which filter has none, and which are none."""
     filters = {f"filter.d/{name}.conf": FILTER for name in ("good", "other")}

@@ -224,6 +224,24 @@ def test_wide_encoding():
     assert ["192.0.2.7", "192.0.2.8"] == ids(judge, data[:cut]) + ids(judge, data[cut:])
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\x0b", "\x0c", "\x1c", "\x85", "\r"])
+def test_no_line_is_forged_in_a_wide_encoding(end):
+    """What a client sends does not end a line, whatever else it may end elsewhere."""
+    judge = made("^ failed <ADDR>$", logencoding="utf-16-le")
+    text = f"May  1 10:00:00 no such user x{end}May  1 10:00:00 failed 192.0.2.7\n"
+
+    assert [] == ids(judge, text.encode("utf-16-le"))
+
+
+def test_a_wide_encoding_and_the_journal():
+    """The journal's entries are UTF-8 whatever ``logencoding`` says; each has its own time."""
+    judge = made("^é failed <ADDR>$", logencoding="utf-16")
+
+    (failure,) = failures(judge, "a\x0bb\u2028c", "é failed 192.0.2.7", times=(NOW - 9, NOW - 3))
+
+    assert ("192.0.2.7", NOW - 3) == (failure.id, failure.at)
+
+
 def test_sessions():
     """A failure may take several lines: one says what, another who."""
     judge = made(

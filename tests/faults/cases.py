@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from faults import beside, clock, files, fuzz, inject, journald, kills
+from faults import beside, clock, evil, files, fuzz, inject, journald, kills
 from faults.rows import Row
 
 
@@ -35,6 +35,7 @@ CASES = {
     "crowd": Case(clock.crowd),
     "soak": Case(clock.soak),
     "journald": Case(journald.journald, lab=True),
+    "evil": Case(evil.evil, needs=("python3-pyinotify",)),
     "beside": Case(beside.beside, needs=("python3-pyinotify",)),
 }
 

@@ -55,7 +55,7 @@ class Clocked:
         firewall.calls.clear()
 
     def banned(self) -> set[str]:
-        """Return who is banned."""
+        """Return who is banned; what is over by now is lifted before."""
         return {ban.id for jail in self.pipe.status(self.now).jails for ban in jail.bans}
 
 
@@ -189,9 +189,87 @@ def _future_lines(folder: Path) -> Iterator[str]:
             yield f"banned {one.banned()} an hour later"
 
 
+def _there_and_back(folder: Path) -> Iterator[str]:
+    """A clock that is a day ahead for a while, until somebody sees it."""
+    with clocked(folder, SUMMER) as one:
+        one.now += DAY
+        one.fail("192.0.2.1", 3)
+        one.fail("192.0.2.2", 2)
+        one.now -= DAY
+        one.fail("192.0.2.3", 3)
+        if one.banned() != {"192.0.2.1", "192.0.2.3"}:
+            yield f"banned {one.banned()} after it"
+        one.now += 3601
+        one.take()
+        if "192.0.2.3" in one.banned():
+            yield "who failed after it is banned for longer than an hour"
+        one.now += DAY
+        one.take()
+        if one.banned():
+            yield f"{one.banned()} are banned for ever"
+
+
+def _another_zone_untold(folder: Path) -> Iterator[str]:
+    """A log that is written in another zone, which nobody tells: its lines are of now."""
+    with clocked(folder, SUMMER + DAY) as one:
+        for _ in range(3):
+            one.now += 10
+            one.fail("192.0.2.1", 1, text=_local(one.now - 5 * 3600, "192.0.2.1", "UTC"))
+        if one.banned() != {"192.0.2.1"}:
+            yield f"banned {one.banned()}"
+        one.now += 3590
+        if one.banned() != {"192.0.2.1"}:
+            yield "freed too early"
+        one.now += 11
+        if one.banned():
+            yield "freed too late"
+
+
+def _lines_without_date(folder: Path) -> Iterator[str]:
+    """Lines without any date are of now, also behind others that have one."""
+    with clocked(folder, SUMMER) as one:
+        text = failure("192.0.2.1", one.now).partition(" ")[2]
+        one.fail("192.0.2.1", 2, text=text)
+        one.now += 601
+        one.fail("192.0.2.1", 1, text=text)
+        if one.banned():
+            yield "failures of eleven minutes ago count"
+        one.fail("192.0.2.9", 1)
+        one.now += 300
+        one.fail("192.0.2.1", 2, text=text)
+        if one.banned() != {"192.0.2.1"}:
+            yield f"banned {one.banned()}"
+        one.now += 3601
+        if one.banned():
+            yield f"{one.banned()} are banned for longer than an hour"
+
+
+def _what_was_logged_before_the_start(folder: Path) -> Iterator[str]:
+    """Of a log never read before, what is older than findtime is passed over; none is of later."""
+    dates = {
+        "192.0.2.1": SUMMER - 700,
+        "192.0.2.2": SUMMER - 500,
+        "192.0.2.3": SUMMER + 300 * DAY,
+        "192.0.2.4": SUMMER - 400 * DAY,
+    }
+    lines = [failure(address, at) for address, at in dates.items() for _ in range(3)]
+    folder.mkdir()
+    (folder / "old.log").write_text("".join(f"{line}\n" for line in lines))
+    with clocked(folder / "host", SUMMER, logpath=f"{folder}/old.log") as one:
+        if not {"192.0.2.2"} <= one.banned() <= {"192.0.2.2", "192.0.2.3"}:
+            yield f"banned {one.banned()}"
+        one.now += 3601
+        if one.banned():
+            yield f"{one.banned()} are banned for longer than an hour"
+
+
 CASES = (
     _forward_jump,
     _backward_jump,
+    _there_and_back,
+    _another_zone_untold,
+    _lines_without_date,
+    _what_was_logged_before_the_start,
     _restart_in_the_past,
     _summer_time,
     _another_zone,

@@ -41,7 +41,7 @@ class Attempt:
         self._asked = asked
         self._quiet = bool(asked.out) or asked.json
         self._now = time.time()
-        self._detail = Detail()
+        self._detail, self._given_up = Detail(), 0
         level = asked.log_level.lower()
         self._traced = level in _TRACED or (level.isdigit() and int(level) <= 10)
         self._traced = self._traced or asked.verbose > 1
@@ -81,6 +81,7 @@ class Attempt:
                 continue
             outcome = trial.line(line, self._now, at)
             self._tell(number, line, outcome)
+            self._slow(number, trial)
         seconds = progress.end()
         if asked.out:
             return
@@ -178,6 +179,21 @@ class Attempt:
                     print("\n".join(map(printable, text.split("\n"))))
         elif asked.verbose:
             self._remember(outcome)
+
+    def _slow(self, number: int, trial: Trial) -> None:
+        """Say that a line took too long, where it did.
+
+        Raises:
+            StockadeError: too many did.
+        """
+        for why in trial.given_up[self._given_up :]:
+            self._given_up += 1
+            print(f"ERROR: line {number}: {printable(why)}", file=sys.stderr)
+        if trial.hopeless:
+            raise StockadeError(
+                f"{self._given_up} lines took too long: an agent would suspend this filter",
+                remedy="stockade-agent check says of many a regex what takes so long",
+            )
 
     def _remember(self, outcome: Outcome) -> None:
         limit = self._asked.maxlines or SHOWN

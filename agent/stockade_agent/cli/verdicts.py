@@ -18,6 +18,7 @@ from stockade_agent.errors import ConfigError, RegexError
 from stockade_agent.judgement import (
     CONTEXT,
     FAILURE,
+    GIVEN_UP,
     IGNORED,
     MISSED,
     PENDING,
@@ -90,6 +91,8 @@ def _specs(directory: str, names: Sequence[str]) -> tuple[list[JailSpec], AgentS
 
 def _rows(spec: JailSpec, one: Judgement) -> Iterator[str]:
     yield f"[{one.jail}] {_summary(one)}"
+    if one.verdict == GIVEN_UP:
+        return
     yield from _labelled("date", _date(one.date))
     if one.prefregex is not None and one.agrees is not None:
         verb = "matches" if one.agrees else "does not match"
@@ -117,6 +120,8 @@ def _summary(one: Judgement) -> str:
     if one.verdict == FAILURE:
         who = ", ".join(_who(count) for count in one.counts if not count.ignored)
         return f"counts a failure of {who}"
+    if one.verdict == GIVEN_UP:
+        return f"gives it up: {one.given_up}"
     return {
         IGNORED: "ignores it",
         CONTEXT: "keeps it as context of its session; it is no failure",

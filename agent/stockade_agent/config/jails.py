@@ -33,6 +33,7 @@ OPTIONS = (
     "maxretry",
     "maxmatches",
     "findtime",
+    "filtertime",
     "bantime",
     "bantime.increment",
     "bantime.factor",
@@ -205,6 +206,7 @@ class Jail:
             logpath=self._typed("logpath", logpaths, default.logpath),
             maxretry=self._typed("maxretry", _positive, default.maxretry),
             findtime=self._typed("findtime", _seconds, default.findtime),
+            filtertime=self._typed("filtertime", _filtertime, default.filtertime),
             bantime=self._typed("bantime", _bantime, default.bantime),
             maxmatches=self._typed("maxmatches", integer, default.maxmatches),
             systemd_if_nologs=self._typed("systemd_if_nologs", boolean, default.systemd_if_nologs),
@@ -319,6 +321,13 @@ def _encoding(text: str) -> str:
         return text if text in ("", "auto") else codecs.lookup(text).name
     except (LookupError, ValueError):
         raise BadValue(f"unknown encoding {text!r}", "for example utf-8, latin-1, auto") from None
+
+
+def _filtertime(text: str) -> float:
+    seconds = duration(text)
+    if seconds < 0:
+        raise BadValue(f"{text} is less than nothing", "0 lets a line take any time")
+    return seconds
 
 
 def _positive(text: str) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, NamedTuple, Optional
 
+from stockade_agent.budget import searches
 from stockade_agent.dates.defaults import (
     default_templates,
     embedded_templates,
@@ -23,6 +24,9 @@ _UNUSED_FOR = 300
 """Seconds after which a template gives way to one that is used."""
 
 _CACHE_SIZE = 4096
+
+DEEPEST = 1 << 14
+"""Characters of a line in which a date is looked for: a search cannot be ended as fast in more."""
 
 
 class Date(NamedTuple):
@@ -107,11 +111,14 @@ class DateDetector:
         """Return what each template searches, in the order of ``hits``."""
         return [entry.template.source for entry in self._entries]
 
+    @searches("entry")
     def find(self, line: str, now: float) -> Optional[Date]:
         """Return the date of a line, or None if no template matches.
 
         ``now`` fills what the date leaves out: its year, often.
         """
+        if len(line) > DEEPEST:
+            line = line[:DEEPEST]
         entry = self._again
         if entry is not None and now == self._parsed_at:
             # Nearly every line of a log comes here, so it is written for speed: what is found as
@@ -295,6 +302,7 @@ class _Entry:
         self.hits = self.matches = 0
         self.used, self.distance = 0.0, _FAR
 
+    @searches("self")
     def _first(self, *place: Any) -> Optional[re.Match[str]]:
         """Search for the first time: most templates of a detector are never needed."""
         regex = self.template.compiled()
@@ -303,9 +311,15 @@ class _Entry:
         return self.search_(*place)
 
     @property
+    def source(self) -> str:
+        """The pattern, as it was written."""
+        return self.template.name
+
+    @property
     def weight(self) -> float:
         return self.hits * self.template.weight / max(1, self.distance)
 
+    @searches("self")
     def search(self, line: str, start: int = 0, end: int = _FAR) -> Optional[re.Match[str]]:
         match = self.search_(line, start, end)
         if match is not None:

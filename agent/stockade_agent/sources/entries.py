@@ -12,7 +12,7 @@ def entry_of(line: bytes) -> Optional[dict[str, Any]]:
     """Return the fields of a line of ``--output=json``, or None where it is none."""
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None
 

@@ -43,7 +43,9 @@ LOOK = 2.0
 """Seconds between looks whether files that are named one by one were rotated."""
 CHUNK = 1 << 20
 LONGEST = 16 << 20
-"""Bytes of the longest entry; a longer one is skipped."""
+"""Bytes of the longest entry as it is handed over: five for each byte of a line, at worst."""
+LINE = 1 << 20
+"""Bytes of the longest line; a longer one is skipped and said."""
 
 _TERM = re.compile(r"[A-Z_][A-Z0-9_]{0,63}=")
 _CURSOR_TIME = re.compile(r"(?:^|;)t=([0-9a-f]+)(?:;|$)")
@@ -117,6 +119,7 @@ class Journal:
         self._ready: deque[Block] = deque()
         self._failures = 0
         self._skipping = self._started = False
+        self._overlong = 0
         at = _CURSOR_TIME.search(position)
         if since is not None and at and int(at.group(1), 16) / 1e6 < since:
             self._position = ""
@@ -170,7 +173,12 @@ class Journal:
 
     def problems(self) -> Mapping[str, str]:
         """Return the journal's or a watch's name -> what is wrong."""
-        return dict(self._problems)
+        found = dict(self._problems)
+        if self._overlong:
+            found.setdefault(
+                self._name, f"{self._overlong} lines over {LINE >> 20} MB were skipped"
+            )
+        return found
 
     def close(self) -> None:
         """End the child."""
@@ -293,7 +301,7 @@ class Journal:
             self._skipping = False
             del lines[0]
         if len(self._rest) > LONGEST:
-            self._problems[self._name] = f"an entry over {LONGEST >> 20} MB was skipped"
+            self._overlong += not self._skipping
             self._skipping, self._rest = True, b""
         names: tuple[str, ...] = ()
         texts: list[bytes] = []
@@ -309,8 +317,12 @@ class Journal:
                 texts, times = [], []
             last = entry.get("__CURSOR") or last
             if mine:
+                text = text_of(entry)
+                if len(text) > LINE:
+                    self._overlong += 1
+                    continue
                 names = mine
-                texts.append(text_of(entry))
+                texts.append(text)
                 times.append(time_of(entry))
         if texts:
             yield self._block(names, texts, times, last)

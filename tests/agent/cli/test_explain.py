@@ -177,6 +177,19 @@ def test_line_that_is_ignored(run):
     assert "  ignoreregex  1 matches: filter.d/app.conf:3: never\n" in out.partition("\n\n")[2]
 
 
+def test_line_that_takes_for_ever(run, tmp_path):
+    """It is given up, as the agent does, which is told; the other jails judge it."""
+    text = (tmp_path / "jail.conf").read_text().replace("[off]", "filtertime = 0.1\n[off]")
+    (tmp_path / "jail.conf").write_text(text.replace("gone <HOST>", "(?:a+)+ <HOST>"))
+    code, out, _ = run("--line", f" app: {'a' * 40}! 192.0.2.9", "app", "off")
+
+    assert 0 == code
+    assert (
+        "[app] gives it up: a line took more than 0.1 s of CPU time and was given up, "
+        "in '^ app: (?:a+)+ <HOST>$'\n[off] passes it over\n"
+    ) in out
+
+
 def test_line_as_json(run):
     """Lines one after the other, each with what every jail makes of it, enabled or not."""
     words = ("--line", " app: bad login from 203.0.113.7", "--line", "x", "off", "--json")

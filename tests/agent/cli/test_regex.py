@@ -73,6 +73,35 @@ def test_blocks(run, log, etc, name):
     assert f"|- Ignored line(s):\n|  {OWN}\n`-\n|- Missed line(s):\n|  {GOOD}\n`-\n" in out
 
 
+EVIL = f"May  1 10:00:00 app: {'a' * 40}! from 192.0.2.7"
+ENDLESS = "^ app: (?:a+)+ from <HOST>$"
+
+
+def test_a_line_that_takes_for_ever(run, tmp_path):
+    """It is given up, and told with its number; the others are tried."""
+    path = tmp_path / "evil.log"
+    path.write_text(f"{EVIL}\n{EVIL.replace('!', '')}\n")
+    code, out, err = run(str(path), ENDLESS)
+
+    assert 0 == code
+    said = "a line took more than 1 s of CPU time and was given up"
+    assert f"ERROR: line 1: {said}, in '{ENDLESS}'\n" == err
+    assert "Lines: 2 lines, 0 ignored, 1 matched, 1 missed\n" in out
+
+
+def test_lines_that_take_for_ever(run, tmp_path):
+    """After a few there is no more sense in it."""
+    path = tmp_path / "evil.log"
+    path.write_text(f"{EVIL}\n" * 1000)
+    code, _, err = run(str(path), ENDLESS)
+
+    assert 255 == code
+    assert [4, "ERROR: 3 lines took too long: an agent would suspend this filter"] == [
+        len(err.splitlines()),
+        err.splitlines()[-1].partition(" (")[0],
+    ]
+
+
 def test_json(run, log):
     """A program gets the same numbers, and the lines that were asked for."""
     code, out, _ = run(log, "app", "--json", "--print-all-matched", "--print-no-missed")

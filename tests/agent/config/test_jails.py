@@ -128,6 +128,7 @@ maxmatches = 2
 ignoreip = 192.0.2.1, 198.51.100.0/24
   2001:db8::1
 ignoreself = false
+filtertime = 0.5
 ignorecommand = /bin/check <ip>
 ignorecache = key="<ip>", max-count=10
 usedns = no
@@ -179,6 +180,7 @@ systemd_if_nologs = false
     assert ("_COMM=x + _COMM=y", "_UID=0") == rules.journalmatch
     assert ("%Y", 2, ("^ignore",)) == (rules.datepattern, rules.maxlines, rules.ignoreregex)
     assert "^<F-CONTENT>.+</F-CONTENT>$" == rules.prefregex
+    assert 0.5 == spec.filtertime
 
 
 def test_jail_overrides_filter(jail):

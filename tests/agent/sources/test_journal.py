@@ -11,7 +11,7 @@ import pytest
 
 from stockade_agent.journals import which
 from stockade_agent.sources import Watch
-from stockade_agent.sources.journal import BACKOFF, LOOK, PROOF, Journal, groups
+from stockade_agent.sources.journal import BACKOFF, LINE, LONGEST, LOOK, PROOF, Journal, groups
 
 
 DEADLINE = 10.0
@@ -105,6 +105,9 @@ def lines_of(count):
         pytest.param({"_PID": None}, "host sshd: hello", id="no-pid"),
         pytest.param({"MESSAGE": "a\nb"}, "host sshd[7]: a\\nb", id="newline"),
         pytest.param({"MESSAGE": [104, 105, 255]}, "host sshd[7]: hi\udcff", id="bytes"),
+        pytest.param(
+            {"MESSAGE": "\ud800 a\x00\x1b[2J\r"}, "host sshd[7]: ? a\x00\x1b[2J\r", id="odd"
+        ),
         pytest.param({"MESSAGE": ["a", "b"]}, "host sshd[7]: a b", id="two-values"),
         pytest.param({"MESSAGE": None}, "host sshd[7]: ", id="no-message"),
         pytest.param(
@@ -257,9 +260,32 @@ def test_garbage_between_entries_is_dropped(fake, read):
     """Lines that are no JSON object are no entries."""
     fake.has(entry(1, "a"), ["x"], entry(2, "b"))
     with (fake.folder / "entries").open("a") as entries:
-        entries.write("nonsense\n" + json.dumps(entry(3, "c")) + "\n")
+        entries.write(
+            "nonsense\n\0\n{\n" + "[" * 100_000 + "\n\xff\n" + json.dumps(entry(3, "c")) + "\n"
+        )
 
     assert read(SSHD, until=lines_of(3))[1]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param("x" * (LINE + 1), id="text"),
+        pytest.param([200] * (LINE + 1), id="bytes"),
+        pytest.param("x" * (LONGEST + 1), id="longer-than-any"),
+        pytest.param([200] * (2 * LINE), id="many-bytes"),
+    ],
+)
+def test_a_line_over_a_megabyte_is_skipped(fake, read, message):
+    """It is said, and those around it are read; as long as it is below, it is a line."""
+    fake.has(entry(1, "a"), entry(2, message), entry(3, "x" * (LINE - 20)), entry(4, "b"))
+    journal, blocks = read(SSHD, until=lines_of(3))
+    lines = [line for block in blocks for line in block.data.splitlines()]
+
+    assert [b"host sshd[7]: a", b"host sshd[7]: b"] == [lines[0], lines[2]]
+    assert LINE - 20 < len(lines[1]) <= LINE
+    assert {"journal": "1 lines over 1 MB were skipped"} == journal.problems()
+    assert [3] == [len(lines)]
 
 
 def test_nothing_to_watch_starts_nothing(fake):
