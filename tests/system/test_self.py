@@ -112,7 +112,9 @@ def test_a_hung_loop_is_ended_and_started_again(debian):
     host.run("systemctl daemon-reload && systemctl restart stockade-agent")
     before = debian.pid()
     host.run(f"kill -STOP {before}")
+    begun = time.monotonic()
     debian.until(lambda: debian.pid() not in (before, "0") and debian.is_well())
+    print(f"hung: ready again after {time.monotonic() - begun:.1f} s, WatchdogSec being 3 s")
     host.run(f"rm {drop_in} && systemctl daemon-reload && systemctl restart stockade-agent")
 
     said = host.run("journalctl --no-pager -u stockade-agent").stdout
@@ -123,9 +125,11 @@ def test_a_swollen_agent_is_ended_and_started_again(debian):
     """At its ceiling the kernel kills it; another one follows, bans stay in force."""
     before = debian.pid()
     with Ceiling(debian, before) as ceiling:
+        begun = time.monotonic()
         debian.host.run(["/usr/lib/stockade/python3", "-c", SWELL], check=False)
         debian.until(lambda: ceiling.hits() and debian.pid() not in (before, "0"))
     debian.until(debian.is_well)
+    print(f"swollen: ready again after {time.monotonic() - begun:.1f} s")
 
 
 class Ceiling:

@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import random
 import select
 import shutil
 import signal
@@ -330,6 +331,28 @@ def test_root_gets_through_a_flood(serving, others, path):
 
     assert max(waits) < 3.0
     assert share < 0.5
+
+
+def test_nonsense_of_a_member(serving, others, path):
+    """Whatever a member sends, in whatever pieces, root is answered, and nobody hangs on."""
+
+    def babble():
+        chance, known = (
+            random.Random(7),
+            [Request("ping").to_line(), b'{"command":', b"\n", b"}", b"\xff"],
+        )
+        for _ in range(200):
+            with contextlib.suppress(OSError), connect(path) as client:
+                for _ in range(chance.randrange(8)):
+                    piece = bytearray(chance.choice(known) * chance.randrange(1, 300))
+                    piece[chance.randrange(len(piece))] ^= chance.randrange(256)
+                    client.settimeout(0.01)
+                    client.sendall(piece)
+        return "done"
+
+    assert "done" == others.run(babble, MEMBER, GROUP)
+    assert ask(path, Request("unban"))
+    until(lambda: not serving.server._others())
 
 
 def test_the_rate_of_one_user(serving, others, path):
