@@ -28,7 +28,7 @@ from stockade_agent.errors import OverrunError
 from stockade_agent.model import Block
 
 
-BURST = 3
+BURST = 2
 """So many lines' time may be taken beyond what the lines are worth before a filter is suspended."""
 WORTH = 10e-6
 """Share of a line's time that a byte is worth: some thirty times what failures of sshd take."""

@@ -225,12 +225,14 @@ def test_wide_encoding():
 
 
 @pytest.mark.parametrize("end", ["\u2028", "\x0b", "\x0c", "\x1c", "\x85", "\r"])
-def test_no_line_is_forged_in_a_wide_encoding(end):
-    """What a client sends does not end a line, whatever else it may end elsewhere."""
-    judge = made("^ failed <ADDR>$", logencoding="utf-16-le")
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16-le", "utf-16-be", "utf-32-le"])
+def test_nothing_but_a_newline_ends_a_line(end, encoding):
+    """What a client sends forges no line, whatever the encoding."""
+    judge = made("^ failed <ADDR>$", logencoding=encoding)
     text = f"May  1 10:00:00 no such user x{end}May  1 10:00:00 failed 192.0.2.7\n"
 
-    assert [] == ids(judge, text.encode("utf-16-le"))
+    assert [] == ids(judge, text.encode(encoding, "replace"))
+    assert ["192.0.2.8"] == ids(judge, "May  1 10:00:01 failed 192.0.2.8\n".encode(encoding))
 
 
 def test_a_wide_encoding_and_the_journal():

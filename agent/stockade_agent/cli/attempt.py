@@ -192,7 +192,7 @@ class Attempt:
         if trial.hopeless:
             raise StockadeError(
                 f"{self._given_up} lines took too long: an agent would suspend this filter",
-                remedy="stockade-agent check says of many a regex what takes so long",
+                remedy="stockade-agent check warns of regexes that can be hung",
             )
 
     def _remember(self, outcome: Outcome) -> None:
