@@ -54,6 +54,7 @@ AGENT = {
     "jail": BASE | {"counts", "filter", "ignore", "formula"},
 }
 AGENT |= {
+    "heap": BASE,
     "plain": BASE,
     "loop": BASE,
     "notify": BASE,

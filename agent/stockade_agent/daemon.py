@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Callable, Optional, TextIO
 
-from stockade_agent import __version__, answers, status
+from stockade_agent import __version__, answers, heap, status
 from stockade_agent.control.access import Peer
 from stockade_agent.control.protocol import READS, Request
 from stockade_agent.control.server import Server
@@ -77,8 +77,12 @@ class Daemon:
         self._loop = Loop(time.monotonic)
         self._pipe = Pipe(found, time.time(), self._log, firewall, journalctl, clock=time.monotonic)
 
-    def run(self) -> None:
-        """Protect the host until a signal ends it; bans stay in force afterwards."""
+    def run(self, settled: Callable[[], None] = lambda: None) -> None:
+        """Protect the host until a signal ends it; bans stay in force afterwards.
+
+        Args:
+            settled: is called once it is ready.
+        """
         self._log.info(f"stockade-agent {__version__} on Python {status.python()}")
         self._loop.on_signal(signal.SIGTERM, self._end)
         self._loop.on_signal(signal.SIGINT, self._end)
@@ -94,6 +98,8 @@ class Daemon:
             self._purge()
             self._notify.ready(self._pipe.summary())
             self._log.info(f"ready: {self._pipe.summary()}")
+            settled()
+            heap.trim()
             while not self._over:
                 self._look_at_the_clock()
                 self._schedule()
@@ -163,6 +169,7 @@ class Daemon:
     def _commit(self) -> None:
         self._pipe.records.commit(time.time())
         self._notify.status(self._pipe.summary())
+        heap.trim()
 
     def _heal(self) -> None:
         self._pipe.heal_ledger(time.time())
@@ -193,6 +200,7 @@ class Daemon:
     def _serve(self) -> None:
         self._server.serve(self._answer)
         self._loop.after("control", self._server.due(), self._serve)
+        heap.trim()
 
     def _answer(self, request: Request, peer: Peer) -> Any:
         """Return the result of a request; see ``control.protocol``."""

@@ -72,7 +72,8 @@ class Enforcement:
         self._bans: dict[Key, Ban] = {}
         self._unbans: dict[Key, Ban] = {}
         self._intents: dict[Key, Ban] = {}
-        self._enforced: set[Key] = set()
+        # Jail -> ids. Dicts, as a set takes up to five times the memory.
+        self._enforced: dict[str, dict[str, None]] = {}
 
     def use(self, choose: Callable[[], Firewall], *, renamed: bool = False) -> None:
         """Take another backend at the next ``start``, or the same with objects of other names."""
@@ -112,7 +113,8 @@ class Enforcement:
         self._bans.clear()
         self._unbans.clear()
         self.wait = None
-        self._enforced = {(ban.jail, ban.id) for ban in bans}
+        self._enforced = {}
+        self._took(bans)
         self._records.enforced(bans)
         self._well(now)
         return True
@@ -132,9 +134,9 @@ class Enforcement:
 
     def order(self, ban: Ban) -> None:
         """Take a ban that ``carry_out`` is to make."""
-        self._unbans.pop((ban.jail, ban.id), None)
-        self._bans[ban.jail, ban.id] = ban
-        self._intents[ban.jail, ban.id] = ban
+        key = (ban.jail, ban.id)
+        self._unbans.pop(key, None)
+        self._bans[key] = self._intents[key] = ban
 
     def lift(self, ban: Ban) -> None:
         """Take the end of a ban."""
@@ -203,11 +205,11 @@ class Enforcement:
     @property
     def holds(self) -> bool:
         """The firewall has taken a ban that is still in force."""
-        return bool(self._enforced)
+        return any(self._enforced.values())
 
     def is_enforced(self, ban: Ban) -> bool:
         """Return whether the firewall took a ban."""
-        return (ban.jail, ban.id) in self._enforced
+        return ban.id in self._enforced.get(ban.jail, ())
 
     def stop(self) -> None:
         """Take everything of ours out of the kernel."""
@@ -222,9 +224,14 @@ class Enforcement:
         unbans = [b for b in unbans if b.address is not None and b.jail in covered]
         if bans or unbans:
             firewall.apply(bans, unbans, now)
-        self._enforced.update((ban.jail, ban.id) for ban in bans)
-        self._enforced.difference_update((ban.jail, ban.id) for ban in unbans)
+        self._took(bans)
+        for ban in unbans:
+            self._enforced.get(ban.jail, {}).pop(ban.id, None)
         self._records.enforced(bans)
+
+    def _took(self, bans: Iterable[Ban]) -> None:
+        for ban in bans:
+            self._enforced.setdefault(ban.jail, {})[ban.id] = None
 
     def _one_by_one(
         self, firewall: Firewall, bans: Sequence[Ban], unbans: Sequence[Ban], now: float

@@ -12,6 +12,10 @@ from typing import Any, Optional
 from stockade_agent.model import Ban, Tally, target
 
 
+BARE = ("[]", "{}")
+"""The columns ``matches`` and ``data`` of a row that has none."""
+
+
 def ban_row(ban: Ban) -> tuple[object, ...]:
     """Return a ban as table ``bans`` holds it, but for ``enforced``; its seal comes last."""
     address = None if ban.address is None else str(ban.address)
@@ -44,7 +48,7 @@ def tally_row(tally: Tally) -> tuple[object, ...]:
     """Return a tally as table ``counts`` holds it, but for its jail."""
     *numbers, matches, data = tally
     if not matches and not data:  # of most; there may be very many
-        return (*numbers, "[]", "{}")
+        return (*numbers, *BARE)
     return (*numbers, json.dumps(matches), json.dumps(dict(data)))
 
 
@@ -77,8 +81,17 @@ def ban(row: tuple[Any, ...]) -> Optional[Ban]:
             bantime=int(bantime),
             failures=int(failures),
             count=int(count),
-            matches=tuple(str(line) for line in json.loads(matches)),
-            data={str(key): str(value) for key, value in json.loads(data).items()},
+            **_kept(matches, data),
         )
     except (TypeError, ValueError, AttributeError):
         return None
+
+
+def _kept(matches: str, data: str) -> dict[str, Any]:
+    """Return what a ban has of its lines: nothing where it is bare, as most are."""
+    if (matches, data) == BARE:
+        return {}
+    return {
+        "matches": tuple(str(line) for line in json.loads(matches)),
+        "data": {str(key): str(value) for key, value in json.loads(data).items()},
+    }

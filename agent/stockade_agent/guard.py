@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -66,6 +66,7 @@ class Guard:
         self.budget = Budget(spec.filtertime)
         self.filter = Filter(spec.filter, findtime=spec.findtime, now=now, budget=self.budget)
         self.jail = Jail(spec, history=history)
+        self._shares = False
         self.failed = ""
         self._protected, self._resolver, self._log = protected, resolver, log
         self._names: dict[str, tuple[Address, ...]] = {}
@@ -100,9 +101,14 @@ class Guard:
 
     def read(self, block: Block, now: float, *, live: bool) -> list[Ban]:
         """Return the bans that a block of lines earns."""
-        if self.failed or self.idle or not self.budget.lets(block, now):
+        if self.failed or self.idle:
             return []
-        self.budget.begin(block, now)
+        judged = self._shares and self.filter in block.found
+        if not judged and not self.budget.lets(block, now):
+            block.found[self.filter] = []
+            return []
+        if not judged:
+            self.budget.begin(block, now)
         try:
             return list(self._read(block, now, live=live))
         except Exception as error:  # noqa: BLE001 - whatever it is, the other jails go on
@@ -110,10 +116,19 @@ class Guard:
             self._log.problem(f"[{self.name}]", self.failed)
             return []
         finally:
-            self.budget.end(now)
+            if not judged:
+                self.budget.end(now)
             self._log.problem(f"[{self.name}] filter", self.budget.suspension)
             for note in self.budget.notes():
                 self._log.warning(f"[{self.name}] {note}")
+
+    def join(self, other: Guard) -> None:
+        """Take the verdicts of a jail that has the same filter and reads the same.
+
+        Whichever is first to read a block judges it for all.
+        """
+        self.filter, self.budget = other.filter, other.budget
+        self._shares = other._shares = True
 
     def answered(self, name: str, now: float) -> list[Ban]:
         """Return the bans of failures that waited for the addresses of a name."""
@@ -188,13 +203,20 @@ class Guard:
     # ---- from a line to a ban
 
     def _read(self, block: Block, now: float, *, live: bool) -> Iterator[Ban]:
-        for failure in self.filter.failures(block, now, live=live):
+        for failure in self._failures(block, now, live=live):
             if failure.host is not None:
                 yield from self._seen(failure, now)
             else:
                 ban = self._counted(failure, now)
                 if ban is not None:
                     yield ban
+
+    def _failures(self, block: Block, now: float, *, live: bool) -> Iterable[Failure]:
+        if not self._shares:
+            return self.filter.failures(block, now, live=live)
+        if self.filter not in block.found:
+            block.found[self.filter] = list(self.filter.failures(block, now, live=live))
+        return block.found[self.filter]
 
     def _seen(self, failure: Failure, now: float) -> Iterator[Ban]:
         if failure.host is not None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Callable, Optional, Union
 
 from stockade_agent import config
@@ -55,6 +56,10 @@ class Guards(Mapping[str, Guard]):
                 continue
             made = _made(spec, make)
             if isinstance(made, Guard):
+                new = (guard for guard in guards.values() if guard is not keep.get(guard.name))
+                twin = next((guard for guard in new if _judges_alike(guard.configured, spec)), None)
+                if twin is not None:
+                    made.join(twin)
                 guards[spec.name] = made
             else:
                 faults.append(made)
@@ -158,6 +163,16 @@ class Guards(Mapping[str, Guard]):
             if heir is not None and name not in afresh:
                 heir.jail.go_on(guard.jail)
         return ended
+
+
+def _judges_alike(one: JailSpec, other: JailSpec) -> bool:
+    """Return whether two jails that start together find the same failures in all that comes."""
+
+    def judging(spec: JailSpec) -> tuple[object, ...]:
+        where = (spec.logpath, spec.backend, spec.backend_parameters, spec.systemd_if_nologs)
+        return (*where, spec.findtime, spec.filtertime, replace(spec.filter, origins={}))
+
+    return judging(one) == judging(other)
 
 
 def _made(spec: JailSpec, make: Make) -> Union[Guard, ConfigError]:

@@ -49,6 +49,8 @@ class Networks:
 
     def __contains__(self, wanted: Target) -> bool:
         """Whether an address, or the whole of a network, is covered."""
+        if not self._prefixes:
+            return False
         if isinstance(wanted, (IPv4Address, IPv6Address)):
             number, longest = int(wanted), int(wanted.max_prefixlen)
         else:

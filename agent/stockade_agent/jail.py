@@ -169,7 +169,21 @@ class Jail:
             bantime = limit
         if bantime != FOREVER and ban.at + bantime <= now:
             return None
-        return self._enforce(replace(ban, bantime=bantime, restored=True, prolonged=False))
+        # ``replace`` takes three times as long.
+        return self._enforce(
+            Ban(
+                ban.jail,
+                ban.id,
+                ban.address,
+                ban.at,
+                bantime,
+                ban.failures,
+                ban.count,
+                ban.matches,
+                ban.data,
+                restored=True,
+            )
+        )
 
     def go_on(self, former: Jail) -> None:
         """Go on counting where the same jail stopped under another configuration."""

@@ -128,24 +128,26 @@ class Ledger:
     # ---- reading
 
     def bans(self) -> list[Ban]:
-        """Return all bans that were not lifted, those that are over by now included.
+        """Return all that ``each`` yields."""
+        return list(self.each())
+
+    def each(self) -> Iterator[Ban]:
+        """Yield all bans that were not lifted, those that are over by now included.
 
         They are bare; ``whole`` has their matches and data. Damaged ones are dropped: ``damaged``
         says how many.
         """
-        found = []
         with self._said():
             rows = self._db.execute(
                 "SELECT jail, id, address, at, bantime, failures, count, seal FROM bans"
             )
             self.damaged = 0
-            for *row, seal in rows:
-                ban = entries.ban((*row, "[]", "{}"))
-                if ban is not None and entries.is_sealed(row[:5], seal):
-                    found.append(ban)
+            for row in rows:
+                ban = entries.ban((*row[:7], *entries.BARE))
+                if ban is not None and entries.is_sealed(row[:5], row[7]):
+                    yield ban
                 else:
                     self.damaged += 1
-        return found
 
     def whole(self, ban: Ban) -> Ban:
         """Return a ban with the matches and data that were noted with it."""

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from types import MappingProxyType
-from typing import NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 
 Address = Union[IPv4Address, IPv6Address]  # evaluated at import: no `|` before Python 3.10
@@ -76,7 +76,7 @@ class Block:
         position: where to go on after this block, in the source's own notation; to be saved
             once the block has been dealt with.
         found: what was found in ``data``, by what was looked for: jails that look for the same
-            do it once.
+            do it once; and the failures that a filter found, for all jails that have it.
     """
 
     watches: tuple[str, ...]
@@ -84,9 +84,7 @@ class Block:
     data: bytes
     position: str
     times: Optional[Sequence[float]] = None
-    found: dict[object, list[tuple[int, int]]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    found: dict[object, list[Any]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -64,16 +64,14 @@ class Records:
         except LedgerError as error:
             self._failed(error)
 
-    def bans(self) -> list[Ban]:
-        """Return the bans that the ledger knows, for the start."""
+    def bans(self) -> Iterator[Ban]:
+        """Yield the bans that the ledger knows, for the start: there may be 100,000."""
         try:
-            found = self._ledger.bans()
+            yield from self._ledger.each()
         except LedgerError as error:
             self._failed(error)
-            return []
         if self._ledger.damaged:
             self._log.error(f"ledger: {self._ledger.damaged} bans are damaged, and not restored")
-        return found
 
     def tallies(self, jail: str) -> Iterator[Tally]:
         """Yield the failures below maxretry that the ledger knows, for the start."""

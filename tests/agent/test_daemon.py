@@ -502,7 +502,8 @@ def test_commands_run_beside_the_loop(host):
     host.until(lambda: (host.folder / "pid").exists() and (host.folder / "pid").read_text())
     host.fail("192.0.2.8")
     host.until(lambda: host.banned() == {"192.0.2.7", "192.0.2.8"})
-    host.until(lambda: "192.0.2.8\n" in (host.folder / "own").read_text())
+    own = host.folder / "own"
+    host.until(lambda: own.exists() and "192.0.2.8\n" in own.read_text())
     states = {action.name: action.state for action in host.jail().actions}
 
     assert {"hangs": "busy", "own": "ready"} == states

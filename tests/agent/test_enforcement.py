@@ -104,7 +104,7 @@ def test_a_flood_waits_for_the_next_batch(scene):
     assert waits[0] is None
     assert [GAP * left / 8 for left in range(7, 0, -1)] == pytest.approx(waits[1:])
     assert {"192.0.2.0"} == scene.held()["sshd"]
-    assert 8 == len(scene.records.bans())
+    assert 8 == len(list(scene.records.bans()))
     scene.enforcement.carry_out(NOW + 2 * GAP)
 
     assert 8 == len(scene.held()["sshd"])

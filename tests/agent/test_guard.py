@@ -6,6 +6,7 @@ import io
 import pytest
 
 from stockade_agent.errors import ControlError, RegexError
+from stockade_agent.filter import Filter
 from stockade_agent.guard import Guard
 from stockade_agent.log import Log
 from stockade_agent.model import ActionSpec, Block, FilterSpec, JailSpec, Shield, target
@@ -52,9 +53,13 @@ class Scene:
         )
 
     def read(self, *hosts, now=NOW):
-        data = "".join(f"failed from {host}\n" for host in hosts).encode()
-        block = Block(("sshd",), "journal", data, "", (now,) * len(hosts))
-        return [ban.id for ban in self.guard.read(block, now, live=True)]
+        return [ban.id for ban in self.guard.read(block(*hosts, now=now), now, live=True)]
+
+
+def block(*hosts, now=NOW):
+    """Return the lines of failures from these."""
+    data = "".join(f"failed from {host}\n" for host in hosts).encode()
+    return Block(("sshd",), "journal", data, "", (now,) * len(hosts))
 
 
 @pytest.fixture
@@ -65,6 +70,48 @@ def scene(tmp_path):
 def test_failures_become_bans(scene):
     """Enough failures of one address are one ban of it."""
     assert ["192.0.2.7"] == scene.read("192.0.2.7", "192.0.2.8", "192.0.2.7")
+
+
+def test_jails_with_one_filter_judge_once(tmp_path, monkeypatch):
+    """Whichever reads a block first judges it for the others; each counts for itself."""
+    first, second = Scene(tmp_path), Scene(tmp_path, maxretry=3)
+    second.guard.join(first.guard)
+    calls, failures = [], Filter.failures
+    monkeypatch.setattr(
+        Filter, "failures", lambda *a, **options: calls.append(a) or failures(*a, **options)
+    )
+    blocks = [block("192.0.2.7", "192.0.2.7"), block("192.0.2.7", "192.0.2.8")]
+    bans = [
+        [ban.id for ban in scene.guard.read(each, NOW, live=True)]
+        for each in blocks
+        for scene in (first, second)
+    ]
+
+    assert [["192.0.2.7"], [], [], ["192.0.2.7"]] == bans
+    assert len(blocks) == len(calls)
+
+
+def test_one_of_them_that_is_idle(tmp_path):
+    """What one passes over the other judges for itself."""
+    first, second = Scene(tmp_path), Scene(tmp_path)
+    second.guard.join(first.guard)
+    first.guard.idle = True
+    data = block("192.0.2.7", "192.0.2.7")
+
+    assert [] == first.guard.read(data, NOW, live=True)
+    assert ["192.0.2.7"] == [ban.id for ban in second.guard.read(data, NOW, live=True)]
+
+
+def test_lines_that_a_filter_passes_over_are_counted_once(tmp_path):
+    """Jails that share a filter share its suspension too."""
+    first, second = Scene(tmp_path), Scene(tmp_path)
+    second.guard.join(first.guard)
+    first.guard.budget._suspend(NOW)
+    data = block("192.0.2.7", "192.0.2.7")
+
+    assert [[], []] == [scene.guard.read(data, NOW, live=True) for scene in (first, second)]
+    assert 2 == first.guard.budget.passed_over
+    assert "suspended" in second.guard.problem
 
 
 def test_a_name_waits_for_its_addresses(scene):

@@ -60,8 +60,10 @@ def expiries(bans: Iterable[Ban]) -> dict[str, dict[Target, Optional[float]]]:
             continue
         ends, of_jail = ban.expires_at, found.setdefault(ban.jail, {})
         address = unscoped(ban.address)
-        known = of_jail.get(address, ends)
-        of_jail[address] = None if ends is None or known is None else max(ends, known)
+        # Asked once in all: ``ipaddress`` computes a hash in Python.
+        known = of_jail.setdefault(address, ends)
+        if known is not ends and known is not None and (ends is None or ends > known):
+            of_jail[address] = ends
     return found
 
 

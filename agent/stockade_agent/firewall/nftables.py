@@ -63,6 +63,9 @@ _TABLE = "inet stockade"
 _PROBE_TABLE = "inet stockade-probe"
 _PROBED = "192.0.2.1"
 _OBJECT = re.compile(r"^\t(\w+) (\S+) \{$", re.MULTILINE)
+# ``list table`` would have nft before 1.1 read all elements first, be it ever so terse.
+_OBJECTS = ("nft", "-t", "list sets inet; list maps inet; list chains inet")
+_OF_TABLE = re.compile(rf"^table {_TABLE} \{{\n(.*?)^\}}$", re.MULTILINE | re.DOTALL)
 _CHAIN = {"name": "input", "hook": "input", "prio": -10, "policy": "accept"}
 _TEN_YEARS = 3650 * 86400.0
 _DAY = 86400
@@ -87,8 +90,8 @@ class SetOf(NamedTuple):
         return f"v{self.version}{length}-{short(self.jail, _LONGEST_NAME, '/')}"
 
 
-Elements = dict[SetOf, dict[Target, Optional[float]]]
-"""Set -> target -> when its ban ends, None for never."""
+Elements = dict[SetOf, list[tuple[Target, Optional[float]]]]
+"""Set -> targets, each with when its ban ends, None for never."""
 
 
 class Nftables:
@@ -131,7 +134,7 @@ class Nftables:
     def start(self, shields: Sequence[Shield], bans: Iterable[Ban], now: float) -> Sequence[str]:
         """Make the table anew in one transaction; bans of no shield's jail are left out."""
         by_jail = {shield.jail: shield for shield in shields}
-        elements: Elements = {SetOf(jail, version): {} for jail in by_jail for version in (4, 6)}
+        elements: Elements = {SetOf(jail, version): [] for jail in by_jail for version in (4, 6)}
         for jail, wanted in expiries(bans).items():
             if jail in by_jail:
                 _sort_in(elements, jail, wanted)
@@ -162,11 +165,11 @@ class Nftables:
                 rules = _rules(which, self._shields[which.jail])
                 lines += [f"add rule {_TABLE} input {rule}\n" for rule in rules]
         for which in dict.fromkeys((*adding, *(known & set(removing)))):
-            changed = [_key(t) for t in (*removing.get(which, ()), *adding.get(which, ()))]
+            changed = [_key(t) for t, _ in (*removing.get(which, ()), *adding.get(which, ()))]
             lines.append(_element_line("add", which, changed))
             lines.append(_element_line("delete", which, changed))
             lines.append(
-                _element_line("add", which, _timed(adding.get(which, {}), now - self._grace))
+                _element_line("add", which, _timed(adding.get(which, ()), now - self._grace))
             )
         if not lines:
             return
@@ -243,14 +246,11 @@ class Nftables:
         chain replaced, it could meet the new one before the change and the old one after it,
         both of them empty.
         """
-        try:
-            listed = self._run(("nft", "-t", "list", "table", *_TABLE.split()))
-        except ToolError as error:
-            if _missing(error):
-                return ""
-            raise
+        found = _OF_TABLE.findall(self._run(_OBJECTS))
+        if not found:
+            return ""
         lines = [f"flush table {_TABLE}\n"]
-        for kind, name in _OBJECT.findall(listed):
+        for kind, name in _OBJECT.findall("".join(found)):
             if (kind, name) != ("chain", "input"):
                 lines.append(f"delete {kind} {_TABLE} {name}\n")
         return "".join(lines)
@@ -260,9 +260,13 @@ class Nftables:
 
 
 def _sort_in(elements: Elements, jail: str, expiring: Mapping[Target, Optional[float]]) -> None:
-    for address, ends in expiring.items():
-        which = SetOf(jail, family(address), prefixlen(address))
-        elements.setdefault(which, {})[address] = ends
+    of_kind: dict[tuple[type, Optional[int]], list[tuple[Target, Optional[float]]]] = {}
+    for one in expiring.items():
+        length = prefixlen(one[0])
+        kind = (type(one[0]), length)
+        if kind not in of_kind:
+            of_kind[kind] = elements.setdefault(SetOf(jail, family(one[0]), length), [])
+        of_kind[kind].append(one)
 
 
 # ---- nft's language ---------------------------------------------------------------------------
@@ -335,8 +339,10 @@ def _element_line(verb: str, which: SetOf, elements: Iterable[str]) -> str:
     return f"{verb} element {_TABLE} {which.name} {{ {listed} }}\n" if listed else ""
 
 
-def _timed(expiring: Mapping[Target, Optional[float]], counted_from: float) -> Iterator[str]:
-    for address, ends in expiring.items():
+def _timed(
+    expiring: Iterable[tuple[Target, Optional[float]]], counted_from: float
+) -> Iterator[str]:
+    for address, ends in expiring:
         left = math.inf if ends is None else max(ends - counted_from, 1.0)
         if left >= _TEN_YEARS:
             yield _key(address)

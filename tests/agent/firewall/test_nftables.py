@@ -13,7 +13,7 @@ from stockade_agent.model import Shield
 
 
 FEED = ("nft", "-f", "-")
-TERSE = ("nft", "-t", "list", "table", "inet", "stockade")
+TERSE = ("nft", "-t", "list sets inet; list maps inet; list chains inet")
 LIST = ("nft", "-j", "list", "table", "inet", "stockade")
 SSHD = Shield("sshd", ((22, 22),))
 
@@ -37,7 +37,7 @@ def listed(**sets):
 
 def test_start_is_one_transaction(tool, ban, forever, now):
     """All of the table, its rules and its elements go to nft in one run."""
-    tool.refuse(TERSE, "Error: No such file or directory")
+    tool.answers[TERSE] = "table inet firewalld {\n\tset theirs {\n\t}\n}\n"
     bans = [ban("192.0.2.1"), forever("2001:db8::1"), ban("198.51.100.0/24")]
 
     assert () == Nftables(tool).start([SSHD], bans, now)
@@ -68,24 +68,37 @@ add element inet stockade v4.24-sshd { 198.51.100.0 timeout 0d660s }
 
 
 LEFT = """\
+table inet firewalld {
+	set theirs {
+		type ipv4_addr
+		flags timeout
+	}
+}
 table inet stockade {
 	set v4-sshd {
 		type ipv4_addr
 		flags timeout
 	}
-
 	set v6.64-gone {
 		type ipv6_addr
 		flags timeout
 	}
-
+}
+table inet stockade {
+	map marks {
+		type ipv4_addr : verdict
+	}
+}
+table inet firewalld {
+	chain filter_INPUT {
+		type filter hook input priority filter + 10; policy accept;
+	}
+}
+table inet stockade {
 	chain input {
 		type filter hook input priority filter - 10; policy accept;
-		ip saddr @v4-sshd tcp dport 22 counter packets 0 bytes 0 reject with tcp reset
 	}
-
 	chain other {
-		drop
 	}
 }
 """
@@ -102,6 +115,7 @@ def test_start_keeps_the_chain_in_its_place(tool, ban, now):
 flush table inet stockade
 delete set inet stockade v4-sshd
 delete set inet stockade v6.64-gone
+delete map inet stockade marks
 delete chain inet stockade other
 """ == (first)
     assert "delete table inet stockade\n" not in rest

@@ -27,6 +27,16 @@ table inet firewalld {
 """
 
 
+STRANGE = """
+table inet stockade {
+    set theirs { type ipv4_addr; elements = { 192.0.2.8 } }
+    map marks { type ipv4_addr : verdict; elements = { 192.0.2.9 : jump other } }
+    chain other { drop; }
+    chain hooked { type filter hook input priority 7; policy drop; ip saddr vmap @marks; }
+}
+"""
+
+
 @pytest.fixture
 def foreign(namespace):
     """The words of a firewall that others have set up."""
@@ -144,6 +154,19 @@ def test_start_takes_over_what_a_crash_left(namespace, ban, forever, now):
     assert firewall.listing() == ruleset
     assert "ld" not in ruleset.replace("inet stockade", "")
     assert 2 == ruleset.count("@")
+
+
+def test_start_keeps_nothing_that_somebody_put_into_our_table(namespace, foreign, forever, now):
+    """Sets, maps and chains beside ours go, those of other tables stay."""
+    run = namespace.runner("nftables")
+    Nftables(run).start([SSHD], [forever("192.0.2.1")], now)
+    own = Nftables(run).listing()
+    namespace.run("nft", "-f", "-", stdin=STRANGE)
+    firewall = Nftables(run)
+    firewall.start([SSHD], [forever("192.0.2.1")], now)
+
+    assert own == firewall.listing()
+    assert foreign == namespace.run("nft", "list", "ruleset").replace(own, "")
 
 
 @pytest.mark.parametrize(
