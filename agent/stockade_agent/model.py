@@ -89,8 +89,7 @@ class Block:
     )
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """One failed attempt, as a filter saw it.
 
     Attributes:
@@ -109,7 +108,7 @@ class Failure:
     host: Optional[str] = None
     attempts: int = 1
     matches: tuple[str, ...] = ()
-    data: Mapping[str, str] = field(default_factory=_none)
+    data: Mapping[str, str] = _NONE
 
 
 class Tally(NamedTuple):
