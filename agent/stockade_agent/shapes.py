@@ -32,8 +32,8 @@ _HEXES = bytes.maketrans(b"0123456789abcdef", _HEX_BYTE * 16)
 _CHARS = {DIGIT: "0123456789", HEX: "0123456789abcdef"}
 _SIX = re.compile(rb"(?<![0-9A-Za-z:])[0-9a-f]{1,4}:[0-9a-f]{0,4}:[0-9a-f:]+")
 # A shape is learned when it has been seen so often; later where the proof takes longer.
-_SIGHTS, _LONGER = 2, 4
-_MOST_SEEN, _MOST_VARIANTS, _MOST_DATES, _LONGEST = 4096, 16, 256, 512
+_SIGHTS, _LONGER = 2, 8
+_MOST_SEEN, _MOST_VARIANTS, _MOST_DATES, _MOST_WALKS, _LONGEST = 4096, 16, 256, 512, 512
 
 
 class Outcome(NamedTuple):
@@ -105,6 +105,7 @@ class Shapes:
         self._dates: dict[tuple[str, int, int], Moments] = {}
         self._same: dict[object, Any] = {}
         self._looks: set[int] = set()
+        self._walked: dict[tuple[Pattern, str], int] = {}
         self._begin = 0
         self._when: object = None
 
@@ -278,7 +279,14 @@ class Shapes:
             return 0
         if not tree.known:
             return None
-        return tree.tested(shape, anywhere=not pattern.syntax.begins).places
+        key = pattern, shape
+        places = self._walked.get(key)
+        if places is None:
+            if len(self._walked) >= _MOST_WALKS:
+                self._walked.clear()
+            places = tree.tested(shape, anywhere=not pattern.syntax.begins).places
+            self._walked[key] = places
+        return places
 
     def _told(
         self, index: int, text: str, shape: str, spans: dict[str, Optional[Span]]

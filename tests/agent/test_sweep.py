@@ -127,6 +127,7 @@ def swept(judge, data, now, live):
 @pytest.mark.parametrize("seed", range(6))
 def test_same_verdicts(monkeypatch, seed, name, live):
     """Judged by shapes or line by line: failures and state are the same."""
+    monkeypatch.setattr("stockade_agent.shapes._LONGER", 2)
     used, moment = [], Sweep._moment
     monkeypatch.setattr(Sweep, "_moment", lambda *of, **at: used.append(of[1]) or moment(*of, **at))
     random = Random(f"{seed} {name}")
