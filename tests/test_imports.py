@@ -26,11 +26,17 @@ AGENT = {
     "lines": BASE | {"budget", "dates", "failregex", "gate", "sessions"},
     "buffer": BASE | {"lines"},
     "sessions": BASE | {"failregex"},
+    "later": set(),
+    "alike": BASE | {"syntax"},
+    "naming": BASE | {"failregex", "identity"},
+    "shapes": BASE | {"alike", "dates", "failregex", "sessions"},
+    "sweep": BASE | {"budget", "failregex", "identity", "later", "lines", "sessions", "shapes"},
     "lint": BASE | {"failregex", "filter"},
     "trace": BASE | {"failregex", "lines"},
     "trial": BASE | {"budget", "filter", "identity", "trace"},
     "reach": BASE | {"budget", "failregex", "lint"},
     "judgement": BASE
+    | {"naming"}
     | {"budget", "config", "failregex", "filter", "ignore", "lines", "protected", "reach"}
     | {"trace"},
     "audit": BASE | {"config", "inspection", "intake", "lint", "sources", "trial"},
@@ -49,9 +55,10 @@ AGENT = {
     | {"control.access", "control.allowance", "control.protocol", "control.rows"},
     "control.client": BASE | {"control.protocol"},
     "filter": BASE
-    | {"budget", "buffer", "dates", "failregex", "gate", "identity", "lines", "sessions", "trace"},
+    | {"budget", "buffer", "dates", "failregex", "gate", "identity", "lines", "naming"}
+    | {"sessions", "shapes", "sweep", "trace"},
     "counts": BASE,
-    "jail": BASE | {"counts", "filter", "ignore", "formula"},
+    "jail": BASE | {"counts", "filter", "ignore", "formula", "later"},
 }
 AGENT |= {
     "heap": BASE,
@@ -70,7 +77,8 @@ AGENT |= {
     "intake": BASE | {"journals", "sources"},
     "ignorecommand": BASE | {"firewall"},
     "guard": BASE
-    | {"budget", "ignorecommand", "filter", "ignore", "jail", "log", "protected", "resolver"},
+    | {"budget", "ignorecommand", "filter", "ignore", "jail", "log", "naming"}
+    | {"protected", "resolver"},
     "guards": BASE | {"config", "guard", "inspection", "log"},
     "actions": BASE
     | {"config", "control.protocol", "firewall", "guard", "ignorecommand", "log", "records"}

@@ -18,6 +18,7 @@ from stockade_agent.syntax import Syntax, syntax_of
 
 Value = Union[str, tuple[Optional[str], ...], None]
 Groups = dict[str, Value]
+Span = tuple[int, int]
 
 ID_GROUPS = ("fid", "ip4", "ip6", "dns")
 """Groups that identify a failure, in order of preference."""
@@ -90,6 +91,12 @@ class Pattern:
         return self._syntax
 
     @property
+    def captured(self) -> set[str]:
+        """The names of the groups that it can give."""
+        composed = (*self._alternatives, *self._tuples)
+        return {*self.regex.groupindex, *(meant for _, meant in composed)}
+
+    @property
     def find(self) -> Callable[[str], Optional[re.Match[str]]]:
         """Return what finds its first match in a text."""
         # ``search`` would try a regex that can only match at the begin at every place.
@@ -130,6 +137,25 @@ class Pattern:
     def _composes_session(self) -> bool:
         composed = (*self._alternatives, *self._tuples)
         return any(meant == SESSION_GROUP for _, meant in composed)
+
+    def spans(self, match: re.Match[str], at: int) -> Optional[dict[str, Optional[Span]]]:
+        """Return where the values of ``groups`` stand, or None where one is no piece of the text.
+
+        Args:
+            match: of a text.
+            at: where that text stands in another.
+        """
+        if self._tuples:
+            return None
+        found: dict[str, Optional[Span]] = {}
+        for name in self.regex.groupindex:
+            begin, end = match.span(name)
+            found[name] = None if begin < 0 else (at + begin, at + end)
+        for name, meant in self._alternatives:
+            span, other = found[name], found.get(meant)
+            if span and span[0] < span[1] and not (other and other[0] < other[1]):
+                found[meant] = span
+        return found
 
     def groups(self, match: re.Match[str]) -> Groups:
         """Return the values of a match, ``alt_`` and ``tuple_`` groups put where they belong."""

@@ -28,21 +28,21 @@ from stockade_agent.failregex import (
     SESSION_GROUP,
     Groups,
     Pattern,
-    Value,
     compile_pattern,
     merged,
     require_ids,
 )
-from stockade_agent.identity import Identity, canonical, of_address, of_text, plain
+from stockade_agent.identity import Identity
 from stockade_agent.lines import Line, Lines
-from stockade_agent.model import Address, Block, Failure, FilterSpec
+from stockade_agent.model import Block, Failure, FilterSpec
+from stockade_agent.naming import Naming
 from stockade_agent.sessions import Sessions
+from stockade_agent.shapes import Shapes
+from stockade_agent.sweep import Sweep, Told, data
 from stockade_agent.trace import Trace
 
 
 _MOST_HEADS = 256
-_MOST_KNOWN = 8192
-"""Addresses that are kept as they were read: who guesses comes again."""
 
 _Try = tuple[int, Callable[[str], Optional["re.Match[str]"]], Pattern]
 """Number of a failregex, what searches for it, and the same compiled."""
@@ -105,7 +105,6 @@ class Filter:
         self._usedns = spec.usedns.lower()
         if self._usedns not in ("yes", "warn", "raw"):
             self._usedns = "no"
-        self._raw = raw_host or self._usedns == "raw"
         self._buffered = spec.maxlines > 1
         self._prefregex = self._compiled("prefregex", (spec.prefregex,) if spec.prefregex else ())
         self._failregex = self._compiled("failregex", spec.failregex)
@@ -130,7 +129,24 @@ class Filter:
         self._tries = [(i, p.find, p) for i, p in enumerate(self._failregex)]
         self._long: Optional[list[_Try]] = None
         self._likely: dict[str, list[_Try]] = {}
-        self._known: dict[Value, Identity] = {}
+        self._naming = Naming(raw=raw_host or self._usedns == "raw")
+        self._sweep = self._swept()
+
+    def _swept(self) -> Optional[Sweep]:
+        """Return what judges a block by shapes; None where lines have no meaning of their own."""
+        if self._buffered or self._check_all or self._any_time or self._ignoreregex:
+            return None
+        names = {name for one in (*self._prefregex, *self._failregex) for name in one.captured}
+        return Sweep(
+            Shapes(self._prefregex, self._promising, self._lines.detector),
+            self._lines,
+            self._sessions,
+            self._line_by_line,
+            self._of_told,
+            self._naming.known,
+            budget=self._budget,
+            plain_ids=names.isdisjoint(("fid", "cidr")),
+        )
 
     @property
     def detector(self) -> DateDetector:
@@ -150,24 +166,38 @@ class Filter:
             now: the present; no failure is later.
             live: the lines are new, not from before the start.
         """
-        for line, at in self._lines.read(block, now, live=live):
-            try:
-                judged = self._judged(line, at, now)
-            except OverrunError as error:
-                self._budget.gave_up(line.whole, error)
-                self._buffer = []
-                continue
-            for found in judged:
-                if found.at is None or found.identity is None or found.harmless:
-                    continue
-                yield Failure(
-                    at=min(found.at, now),
-                    id=found.identity.id,
-                    address=found.identity.address,
-                    host=found.host,
-                    matches=found.matches,
-                    data=_data(found),
-                )
+        raw = self._lines.raw if self._sweep is not None and block.times is None else None
+        if self._sweep is None or raw is None:
+            for line, at in self._lines.read(block, now, live=live):
+                yield from self._failures(line, at, now)
+        elif not self._lines.passed(block, now, live=live):
+            yield from self._sweep.failures(raw(block), now, live=live)
+
+    def _line_by_line(self, text: str, now: float, live: bool) -> Iterator[Failure]:  # noqa: FBT001
+        try:
+            dated = self._lines.date(text, now, live=live)
+        except OverrunError as error:
+            self._budget.gave_up(text, error)
+        else:
+            if dated is not None:
+                yield from self._failures(*dated, now)
+
+    def _failures(self, line: Line, at: Optional[float], now: float) -> Iterator[Failure]:
+        try:
+            judged = self._judged(line, at, now)
+        except OverrunError as error:
+            self._budget.gave_up(line.whole, error)
+            self._buffer = []
+            return
+        for found in judged:
+            failure = _failure(found, now)
+            if failure is not None:
+                yield failure
+
+    def _of_told(self, told: Told, now: float) -> Optional[Failure]:
+        number, at, groups, users, matches, in_session = told
+        found = self._named(number, groups, at, users, matches, in_session=in_session)
+        return None if found is None else _failure(found, now)
 
     def examine(
         self,
@@ -303,52 +333,30 @@ class Filter:
             groups, users, lines, harmless = merged
             if harmless and not self._check_all:
                 return Found(index, at, None, None, groups, users, lines, harmless)
-        identity, host = self._identity(groups)
+        found = self._named(index, groups, at, users, lines, in_session=session is not None)
+        return None if found is None else found._replace(harmless=harmless)
+
+    def _named(
+        self,
+        index: int,
+        groups: Groups,
+        at: Optional[float],
+        users: Optional[frozenset[str]],
+        lines: tuple[str, ...],
+        *,
+        in_session: bool,
+    ) -> Optional[Found]:
+        """Return a failure with whose it is, as far as its groups tell."""
+        identity, host = self._naming.of(groups)
         if identity is None and host is None:
-            if session is None:
+            if not in_session:
                 return None  # optional groups, none of which took part
             self._sessions.pend()
         elif identity is None and self._usedns not in ("yes", "warn"):
-            return Found(index, at, None, None, groups, users, lines, harmless)
+            return Found(index, at, None, None, groups, users, lines, harmless=False)
         if host is not None:
             identity = Identity(host)
-        return Found(index, at, identity, host, groups, users, lines, harmless)
-
-    def _identity(self, groups: Groups) -> tuple[Optional[Identity], Optional[str]]:
-        """Return who the groups name, or the host name that has to be resolved for it."""
-        fid = groups.get("fid")
-        address: Optional[Identity] = None
-        for name, version in (("ip4", 4), ("ip6", 6)):
-            text = groups.get(name)
-            if text is not None:
-                cidr = groups.get("cidr")
-                if cidr:
-                    address = of_address(str(text), version=version, cidr=str(cidr))
-                    break
-                address = self._known.get(text)
-                if address is None:
-                    if len(self._known) >= _MOST_KNOWN:
-                        self._known.clear()
-                    address = of_address(str(text), version=version, cidr=None)
-                    self._known[text] = address
-                break
-        else:
-            text = groups.get("dns")
-            if text is not None and not self._raw:
-                numeric = plain(str(text).strip("[]"))
-                if numeric is None:
-                    return None, str(text)
-                return Identity(canonical(numeric), numeric), None
-            if text is not None:
-                address = Identity(str(text))
-        if fid is None or fid == text:
-            return address, None
-        own = Identity(str(fid)) if self._raw or isinstance(fid, tuple) else of_text(str(fid))
-        if address is not None:
-            # The id is counted, but what a firewall can refuse is the address beside it.
-            groups["ip"] = address.id
-            return Identity(own.id, address.address), None
-        return own, None
+        return Found(index, at, identity, host, groups, users, lines, harmless=False)
 
     @searches("pattern")
     def _ignored(self, text: str, trace: Optional[Trace] = None) -> bool:
@@ -373,26 +381,14 @@ class Filter:
         ]
 
 
-def resolved(failure: Failure, addresses: Iterable[Address]) -> list[Failure]:
-    """Return the failures that a host name stands for: one for each of its addresses."""
-    found = []
-    for address in sorted(set(addresses), key=str):
-        identity = of_text(str(address))
-        found.append(
-            Failure(
-                at=failure.at,
-                id=identity.id,
-                address=identity.address,
-                attempts=failure.attempts,
-                matches=failure.matches,
-                data=failure.data,
-            )
-        )
-    return found
-
-
-def _data(found: Found) -> dict[str, str]:
-    data = {name: str(value) for name, value in found.groups.items() if value is not None}
-    if found.users:
-        data["users"] = ", ".join(sorted(found.users))
-    return data
+def _failure(found: Found, now: float) -> Optional[Failure]:
+    if found.at is None or found.identity is None or found.harmless:
+        return None
+    return Failure(
+        at=min(found.at, now),
+        id=found.identity.id,
+        address=found.identity.address,
+        host=found.host,
+        matches=found.matches,
+        data=data(found.groups, (), found.users),
+    )

@@ -103,7 +103,7 @@ class Gate:
         common: Sequence[Syntax] = (),
     ) -> None:
         self._ways: list[tuple[Needle, ...]] = []
-        if not _keeps_ascii(encoding):
+        if not keeps_ascii(encoding):
             return
 
         def useful(syntax: Syntax) -> list[Clause]:
@@ -372,7 +372,7 @@ def _any_case(char: str, encoding: str) -> bytes:
     return b"(?:" + b"|".join(sorted(variants)) + b")"
 
 
-def _keeps_ascii(encoding: str) -> bool:
+def keeps_ascii(encoding: str) -> bool:
     """Return whether an ASCII character is its own byte, and no other's part, in an encoding."""
     name = codecs.lookup(encoding).name
     return name == "utf-8" or bool(_SINGLE_BYTE.match(name))

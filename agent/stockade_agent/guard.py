@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from stockade_agent.budget import Budget
 from stockade_agent.errors import ControlError
-from stockade_agent.filter import Filter, resolved
+from stockade_agent.filter import Filter
 from stockade_agent.ignore import Ignore
 from stockade_agent.jail import History, Jail
 from stockade_agent.log import Log
 from stockade_agent.model import Address, Ban, Block, Failure, JailSpec, Target, target
+from stockade_agent.naming import resolved
 from stockade_agent.protected import Protected
 from stockade_agent.resolver import Resolver
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 import codecs
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 from stockade_agent.budget import Budget, of_line
 from stockade_agent.dates import Date, DateDetector, years
 from stockade_agent.errors import OverrunError, RegexError
 from stockade_agent.failregex import Pattern
-from stockade_agent.gate import Gate, Span, Tears, every_line
+from stockade_agent.gate import Gate, Span, Tears, every_line, keeps_ascii
 from stockade_agent.model import Block, FilterSpec
 from stockade_agent.sessions import Sessions
 
@@ -26,6 +26,7 @@ LOOK_BACK = 100
 _TAIL = 16384
 _STEP = 8192
 _LONG = 1 << 16
+_PIECE = 1 << 16
 # Bytes a counting line below which it is cheaper to look for all that may end a session at once.
 _DENSE = 1024
 
@@ -106,8 +107,7 @@ class Lines:
 
     def read(self, block: Block, now: float, *, live: bool) -> Iterator[Dated]:
         """Yield the lines of a block that could match and are young enough."""
-        if not live and self._is_old(block, now):
-            self._tail, self._gap = block.data[-_TAIL:], (b"", 0, 0)
+        if self.passed(block, now, live=live):
             return
         date = self.date
         for text, at in self._candidates(block):
@@ -120,6 +120,13 @@ class Lines:
                 continue
             if dated is not None:
                 yield dated
+
+    def passed(self, block: Block, now: float, *, live: bool) -> bool:
+        """Return whether a block is of a time so long ago that nothing of it counts."""
+        if live or not self._is_old(block, now):
+            return False
+        self._tail, self._gap = block.data[-_TAIL:], (b"", 0, 0)
+        return True
 
     def _is_old(self, block: Block, now: float) -> bool:
         """Return whether a block is all older than findtime, as its first and last lines say.
@@ -161,15 +168,30 @@ class Lines:
             parts, at = self._dated(text, now, live=live)
         if self._any_time or at is None:
             return parts, at
+        taken, last = self.taken(at, now, live=live)
+        if last != at:
+            self._last = last
+        return None if taken is None else (parts, taken)
+
+    def taken(self, at: float, now: float, *, live: bool) -> tuple[Optional[float], float]:
+        """Return the time that a date counts for, None if too old, and the one it is lent for."""
         if not live:
-            return None if at < now - self._findtime else (parts, at)
-        if abs(int(at - now)) > TOLERANCE:
-            at = self._last = now
-        return parts, at
+            return None if at < now - self._findtime else at, at
+        return (now, now) if abs(int(at - now)) > TOLERANCE else (at, at)
+
+    @property
+    def raw(self) -> Optional[Callable[[Block], Iterator[bytes]]]:
+        """What yields the candidates undecoded; None where bytes are not enough to know a line."""
+        unknown = self._wide or self._any_time or self.detector.dateless
+        return None if unknown or not keeps_ascii(self._encoding) else self._raw
+
+    def pass_on(self, at: float, date: str) -> None:
+        """Note the date of lines that somebody else dated."""
+        self._last, self._last_text = at, date
 
     @of_line
     def _first_date(self, raw: bytes, now: float) -> Optional[Date]:
-        return self.detector.find(self._decoded(raw), now)
+        return self.detector.find(self.decoded(raw), now)
 
     def _candidates(self, block: Block) -> Iterator[tuple[str, Optional[float]]]:
         data, times = block.data, block.times
@@ -187,21 +209,37 @@ class Lines:
             for start, end in self._spans(block, self._gates(dated=False)):
                 number += data.count(b"\n", position, start)
                 position = start
-                yield self._decoded(data[start:end]), times[number]
+                yield self.decoded(data[start:end]), times[number]
         else:
-            seen = 0
-            for start, end in self._spans(block, self._gates(dated=True)):
-                self._gap = (data, seen, start)
-                seen = min(end + 1, len(data))
-                yield self._decoded(data[start:end]), None
-                self._tail = b""
-            self._tail = (self._tail + data[max(seen, len(data) - _TAIL) :])[-_TAIL:]
-            self._gap = (b"", 0, 0)
+            for raw in self._raw(block):
+                yield self.decoded(raw), None
+
+    def _raw(self, block: Block) -> Iterator[bytes]:
+        data, seen, gates = block.data, 0, self._gates(dated=True)
+        if gates.counting.floods(data, block.found):
+            # Nothing is rejected: no gap ever opens. Pieces, for lists of lines take memory.
+            while seen < len(data):
+                end = data.find(b"\n", seen + _PIECE) + 1 or len(data)
+                piece = data[seen:end].split(b"\n")
+                if not piece[-1]:
+                    piece.pop()
+                seen = end
+                for raw in piece:
+                    yield raw
+                    self._tail = b""
+            return
+        for start, end in self._spans(block, gates):
+            self._gap = (data, seen, start)
+            seen = min(end + 1, len(data))
+            yield data[start:end]
+            self._tail = b""
+        self._tail = (self._tail + data[max(seen, len(data) - _TAIL) :])[-_TAIL:]
+        self._gap = (b"", 0, 0)
 
     def _spans(self, block: Block, gates: _Gates) -> Iterator[Span]:
         """Yield where the lines are that could match, and change anything if they do."""
         data, position = block.data, 0
-        if gates.counting.floods(data, block.found):
+        if block.times is not None and gates.counting.floods(data, block.found):
             yield from every_line(data, 0, len(data))
             return
         lines = gates.counting.lines(data, block.found)
@@ -245,7 +283,8 @@ class Lines:
                         return
             position, step = stop, 2 * step
 
-    def _decoded(self, raw: bytes) -> str:
+    def decoded(self, raw: bytes) -> str:
+        """Return a line as text, without what ends it."""
         try:
             text = raw.decode(self._narrow)
         except UnicodeDecodeError:
@@ -279,7 +318,7 @@ class Lines:
         rejected = (self._tail + data[max(start, end - _TAIL) : end]).split(b"\n")[:-1]
         self._tail, self._gap = b"", (b"", 0, 0)
         for raw in reversed(rejected[-LOOK_BACK:]):
-            text = self._decoded(raw)
+            text = self.decoded(raw)
             found = self.detector.find(text, now)
             if found is not None and found.at is not None:
                 late = live and not self._any_time and abs(int(found.at - now)) > TOLERANCE

@@ -87,8 +87,7 @@ class Block:
     found: dict[object, list[Any]] = field(default_factory=dict, compare=False, repr=False)
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """One failed attempt, as a filter saw it.
 
     Attributes:
@@ -107,7 +106,7 @@ class Failure:
     host: Optional[str] = None
     attempts: int = 1
     matches: tuple[str, ...] = ()
-    data: Mapping[str, str] = field(default_factory=_none)
+    data: Mapping[str, str] = _NONE
 
 
 class Tally(NamedTuple):

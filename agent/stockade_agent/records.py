@@ -20,7 +20,7 @@ from stockade_agent.model import Ban, Tally
 _BACKEND = "firewall"
 MOST_FAILING = 20_000
 """Ids whose failures are remembered for a ledger that cannot be written."""
-MANY = 4096
+MANY = 8192
 """Ids whose failures are noted, after which a commit had better not wait."""
 
 

@@ -21,6 +21,8 @@ else:
     import sre_constants as sre
     import sre_parse as parser
 
+__all__ = ["Clause", "Syntax", "Word", "cost", "either", "parser", "required", "sre", "syntax_of"]
+
 
 SAME_LETTER = {"i": "\u0131\u0130", "k": "\u212a", "s": "\u017f"}
 """Beyond upper and lower case: what Python's regexes take for the same letter."""

@@ -6,8 +6,9 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from stockade_agent.errors import RegexError
-from stockade_agent.filter import Filter, resolved
+from stockade_agent.filter import Filter
 from stockade_agent.model import Block, Failure, FilterSpec
+from stockade_agent.naming import resolved
 
 
 NOW = 1714557600.0  # 2024-05-01 10:00:00 UTC

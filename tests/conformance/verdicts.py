@@ -24,10 +24,11 @@ from conformance.tally import Difference, Tally, Tell, by_hand
 from conformance.zone import zone
 from stockade_agent.config import filter_spec
 from stockade_agent.errors import StockadeError
-from stockade_agent.filter import Filter, resolved
+from stockade_agent.filter import Filter
 from stockade_agent.gate import Gate
 from stockade_agent.lines import _Gates
 from stockade_agent.model import Block
+from stockade_agent.naming import resolved
 
 
 COUNT = 3000

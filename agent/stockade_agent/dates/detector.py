@@ -81,7 +81,7 @@ class DateDetector:
         # lately; and the line whose date is not noted above yet.
         self._again: Optional[_Entry] = None
         self._known: dict[tuple[tuple[Optional[str], ...], tuple[int, int]], Date] = {}
-        self._unnoted: Optional[tuple[str, re.Match[str]]] = None
+        self._unnoted: Optional[tuple[str, int, int]] = None
 
     @property
     def dateless(self) -> bool:
@@ -129,7 +129,7 @@ class DateDetector:
                 entry.matches += 1
                 entry.distance = match.start()
                 entry.used = now
-                self._unnoted = line, match
+                self._unnoted = line, match.start(), match.end()
                 key = match.groups(), match.span(1)
                 known = self._known.get(key)
                 if known is None:
@@ -139,6 +139,33 @@ class DateDetector:
             self._note(*self._unnoted)
         found = self._match(line, now)
         return None if found is None else self._date(*found, now)
+
+    @property
+    def usual(self) -> Optional[re.Pattern[str]]:
+        """What matches the date of such lines as came last, at their begin; None: many might."""
+        entry = self._again
+        return entry.regex if entry is not None and entry.template.margin >= 0 else None
+
+    def usual_date(self, line: str, now: float) -> Optional[tuple[Optional[float], int, int]]:
+        """Return what ``find`` would of a line that begins with its date, and count nothing.
+
+        Returns:
+            The time, where the date ends, and where what ``usual`` matched ends; or None.
+        """
+        entry = self._again
+        match = entry.search_(line) if entry is not None else None
+        if match is None or entry is None or match.start(1) != 0:
+            return None
+        date = self._date(match, entry, now)
+        return date.at, date.end, match.end()
+
+    def repeated(self, times: int, line: str, end: int, now: float) -> None:
+        """Count lines in a row whose date ``usual`` found; the last, and where the match ended."""
+        entry = self._again
+        if entry is not None:
+            entry.hits += times
+            entry.matches += times
+            entry.distance, entry.used, self._unnoted = 0, now, (line, 0, end)
 
     def _date(self, match: re.Match[str], entry: _Entry, now: float) -> Date:
         start, end = match.span(1)
@@ -253,7 +280,7 @@ class DateDetector:
         entry.used, entry.distance = now, match.start()
         if self._first_unused == index:
             self._first_unused += 1
-        self._note(line, match)
+        self._note(line, match.start(), match.end())
         if index and index != self._last:
             index = self._promoted(index)
         self._last = index
@@ -263,9 +290,8 @@ class DateDetector:
             self._known.clear()
         return match, entry
 
-    def _note(self, line: str, match: re.Match[str]) -> None:
+    def _note(self, line: str, start: int, end: int) -> None:
         """Note where a date stood."""
-        start, end = match.span()
         self._start, self._before = start, line[max(start - 1, 0) : start]
         self._first = line[start : start + 1]
         self._end, self._after = end, line[end : end + 1]
@@ -294,10 +320,11 @@ class DateDetector:
 class _Entry:
     """A template in a detector's list, with what the detector knows of its use."""
 
-    __slots__ = ("distance", "hits", "matches", "search_", "template", "used")
+    __slots__ = ("distance", "hits", "matches", "regex", "search_", "template", "used")
 
     def __init__(self, template_: Template) -> None:
         self.template = template_
+        self.regex: Optional[re.Pattern[str]] = None
         self.search_: Callable[..., Optional[re.Match[str]]] = self._first
         self.hits = self.matches = 0
         self.used, self.distance = 0.0, _FAR
@@ -305,7 +332,7 @@ class _Entry:
     @searches("self")
     def _first(self, *place: Any) -> Optional[re.Match[str]]:
         """Search for the first time: most templates of a detector are never needed."""
-        regex = self.template.compiled()
+        self.regex = regex = self.template.compiled()
         # ``search`` would try what can only match at the begin at every place.
         self.search_ = regex.match if self.template.margin >= 0 else regex.search
         return self.search_(*place)
