@@ -83,13 +83,23 @@ AGENT |= {
     "actions": BASE
     | {"config", "control.protocol", "firewall", "guard", "ignorecommand", "log", "records"}
     | {"resolver"},
+    "brake": BASE | {"guard", "log", "records"},
     "status": BASE
-    | {"control.protocol", "control.rows", "enforcement", "guard", "guards", "healing", "intake"}
+    | {
+        "brake",
+        "control.protocol",
+        "control.rows",
+        "enforcement",
+        "guard",
+        "guards",
+        "healing",
+        "intake",
+    }
     | {"plain", "protected"},
 }
 AGENT["pipe"] = set(AGENT)
 AGENT["options"] = BASE | {"config", "guard", "intake", "log", "pipe"}
-AGENT["answers"] = BASE | {"control.protocol", "guard", "ignore", "options", "pipe"}
+AGENT["answers"] = BASE | {"brake", "control.protocol", "guard", "ignore", "options", "pipe"}
 AGENT["daemon"] = set(AGENT)
 AGENT["cli"] = BASE | {"daemon", "config", "filter", "lint", "control.client", "control.protocol"}
 AGENT["cli"] |= {"plain", "table"}

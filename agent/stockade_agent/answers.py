@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Callable
 
 from stockade_agent import options
+from stockade_agent.brake import EVERY
 from stockade_agent.control.protocol import Request
 from stockade_agent.errors import ControlError, NoJailError
 from stockade_agent.guard import Guard
@@ -23,6 +24,7 @@ from stockade_agent.pipe import Pipe
 
 
 ALL = ["all"]
+DROP = "drop"
 RESTART, UNBAN, IF_EXISTS = "restart", "unban", "if-exists"
 
 
@@ -114,6 +116,28 @@ def _unban(pipe: Pipe, request: Request, now: float) -> Any:
     }
 
 
+def _panic(pipe: Pipe, request: Request, now: float) -> Any:
+    jails = [pipe.guards.running(name).name for name in request.ids] or [EVERY]
+    pipe.brake.pause(jails, now + float(request.words[0]) if request.words else None)
+    told = ", ".join(request.ids) or "all jails"
+    pipe.log.warning(f"panic: {told}: nobody is banned any more")  # noqa: G004 - no logger
+    lifted = [id_ for jail in jails for id_ in pipe.unban(jail, ALL, now)]
+    return {"changed": list(dict.fromkeys(lifted))}
+
+
+def _resume(pipe: Pipe, request: Request, _now: float) -> Any:
+    jails = [pipe.guards.running(name).name for name in request.ids] or [EVERY]
+    return {"changed": [jail or "all" for jail in pipe.brake.resume(jails)]}
+
+
+def _release(pipe: Pipe, request: Request, now: float) -> Any:
+    if request.words not in ((), (DROP,)):
+        raise ControlError(f"release: unknown word {request.words[0]!r}")
+    guard = pipe.guards.running(request.jail)
+    decide = partial(pipe.brake.release, guard, now, drop=request.words == (DROP,))
+    return {"changed": [ban.id for ban in pipe.by_hand(guard, decide, now)]}
+
+
 def _meant(guard: Guard, id_: str) -> list[str]:
     """Return the ids that an id stands for: itself, or what is banned inside of a network."""
     wanted = target(id_)
@@ -137,7 +161,10 @@ _ANSWERS: Mapping[str, Callable[[Pipe, Request, float], Any]] = {
     "attempt": _attempt,
     "ban": _ban,
     "get": _get,
+    "panic": _panic,
     "ping": _ping,
+    "release": _release,
+    "resume": _resume,
     "set": _set,
     "status": _status,
     "unban": _unban,

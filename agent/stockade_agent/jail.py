@@ -159,6 +159,11 @@ class Jail:
             self._changed.add(who)
         return self.banned.pop(who, None)
 
+    def take_back(self, ban: Ban) -> None:
+        """Forget a new ban that was decided and shall not be: it never was."""
+        if self.banned.pop(ban.id, None) is not None:
+            self.banned_total -= 1
+
     def restore(self, ban: Ban, now: float) -> Optional[Ban]:
         """Take a ban from the ledger into force and return it as it now stands.
 

@@ -293,6 +293,21 @@ class Escalation:
 
 
 @dataclass(frozen=True)
+class Surge:
+    """What happens when a jail bans far more than it ever did.
+
+    ``alert`` says it, ``hold`` lets further bans wait for an answer, too; ``off``. Too many are, in
+    an hour, more than ``floor`` and ``ratio`` times the most ever, or than ``share`` percent of
+    who is connected to the jail's ports (0: not asked).
+    """
+
+    mode: str = "alert"
+    floor: int = 100
+    ratio: float = 10.0
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
 class JailSpec:
     """An enabled jail, every option typed.
 
@@ -324,6 +339,7 @@ class JailSpec:
     actions: tuple[ActionSpec, ...] = ()
     shield: Optional[Shield] = None
     escalation: Escalation = field(default_factory=Escalation)
+    surge: Surge = field(default_factory=Surge)
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
     @property

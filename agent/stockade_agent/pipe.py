@@ -7,18 +7,19 @@ present time as a value.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Callable, Optional
 
-from stockade_agent import __version__, status
+from stockade_agent import status
+from stockade_agent.brake import Brake
 from stockade_agent.control.protocol import AgentStatus
 from stockade_agent.enforcement import Enforcement
 from stockade_agent.errors import ControlError
 from stockade_agent.firewall import Firewall, selection
 from stockade_agent.firewall.memory import Memory
+from stockade_agent.firewall.peers import peers
 from stockade_agent.guard import Guard
 from stockade_agent.guards import Guards
 from stockade_agent.healing import Healing
@@ -84,6 +85,7 @@ class Pipe:
             self.records,
             log,
         )
+        self.brake = Brake(self.records, log, peers)
         self.healing = Healing(self.enforcement, log)
         self.intake = self._open_intake(now)
 
@@ -118,7 +120,7 @@ class Pipe:
             self._lines += block.data.count(b"\n")
             for jail in jails:
                 guard = self.guards[jail]
-                self._order(guard, partial(guard.read, block, now, live=live))
+                self._order(guard, partial(guard.read, block, now, live=live), now)
             self.records.read_to(block.log, block.position)
             if self.records.full:
                 self.records.commit(now)
@@ -130,7 +132,7 @@ class Pipe:
         """Deal with failures that waited for the addresses of a name."""
         for name, _ in self.resolver.answers(now):
             for guard in self.guards.values():
-                self._order(guard, partial(guard.answered, name, now))
+                self._order(guard, partial(guard.answered, name, now), now)
         self.carry_out(now)
 
     def carry_out(self, now: float, *, at_once: bool = False) -> None:
@@ -159,7 +161,7 @@ class Pipe:
         self.actions.took(now)
         for guard in self.guards.values():
             if guard.spec.ignorecommand is not None:
-                self._order(guard, partial(guard.decided, now))
+                self._order(guard, partial(guard.decided, now), now)
         self.carry_out(now)
 
     def retry(self, now: float) -> None:
@@ -240,7 +242,7 @@ class Pipe:
 
     def by_hand(self, guard: Guard, decide: Callable[[], Iterable[Ban]], now: float) -> list[Ban]:
         """Put into force what a guard decides at somebody's word, or raise; return its bans."""
-        bans = self._order(guard, decide)
+        bans = self._order(guard, decide, now)
         self.carry_out(now, at_once=True)
         if self.enforcement.problem:
             raise ControlError(f"noted, but not in force yet: {self.enforcement.problem}")
@@ -299,6 +301,8 @@ class Pipe:
             status.of_jail(
                 guard,
                 self.intake,
+                self.brake,
+                now,
                 self._is_enforced,
                 totals.get(guard.name, (0, 0)),
                 () if self.actions is None else self.actions.status(guard.name),
@@ -306,30 +310,24 @@ class Pipe:
             for guard in guards
         )
         failed = (status.of_failed(f) for f in self.guards.faults if f.jail and not jail)
-        faults = [str(fault) for fault in self.guards.faults]
-        if self.records.problem:
-            faults.append(f"ledger: {self.records.problem}")
-        return AgentStatus(
-            version=__version__,
-            python=status.python(),
-            pid=os.getpid(),
-            started_at=self._started_at,
-            now=now,
-            rss_bytes=status.rss_bytes(),
-            lines=self._lines,
-            firewall=status.of_firewall(
+        return status.of_agent(
+            (*running, *failed),
+            status.of_firewall(
                 self.enforcement, self.healing, self._forced or self.spec.firewall, now
             ),
-            jails=(*running, *failed),
-            faults=tuple(faults),
-            never_banned=status.never_banned(self._protected, guards),
+            [*map(str, self.guards.faults), *self.records.faults],
+            status.never_banned(self._protected, guards),
+            now=now,
+            started_at=self._started_at,
+            lines=self._lines,
         )
 
     # ---- its parts
 
-    def _order(self, guard: Guard, decide: Callable[[], Iterable[Ban]]) -> list[Ban]:
+    def _order(self, guard: Guard, decide: Callable[[], Iterable[Ban]], now: float) -> list[Ban]:
         """Order the bans that a guard decides, and count its failures."""
-        before, new, bans = guard.jail.failed_total, 0, list(decide())
+        before, new = guard.jail.failed_total, 0
+        bans = self.brake.passed(guard, list(decide()), now)
         for ban in bans:
             self._log.ban(ban)
             new += not ban.prolonged

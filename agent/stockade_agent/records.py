@@ -50,6 +50,7 @@ class Records:
         self._moved: dict[str, str] = {}
         self._counted: dict[str, tuple[int, int]] = {}
         self._failing: dict[tuple[str, str], Optional[Tally]] = {}
+        self._notes: dict[str, str] = {}
         self.unread = False
         try:
             self._ledger = self._open()
@@ -128,9 +129,28 @@ class Records:
             del self._failing[next(iter(self._failing))]
 
     @property
+    def faults(self) -> list[str]:
+        """What is wrong with the ledger, for the status."""
+        return [f"ledger: {self.problem}"] if self.problem else []
+
+    @property
     def full(self) -> bool:
         """Whether so much is noted that a flood of addresses would fill the memory with it."""
         return not self.problem and len(self._failing) >= MANY
+
+    def noted(self, name: str) -> str:
+        """Return what was last noted under a name, or ""."""
+        try:
+            return self._notes.get(name) or self._ledger.note(name)
+        except LedgerError as error:
+            self._failed(error)
+            return ""
+
+    def note(self, name: str, value: str) -> None:
+        """Note something small under a name."""
+        self._notes[name] = value
+        self.behind = True
+        self._write(lambda: self._ledger.set_note(name, value))
 
     def held_by(self, backend: str) -> None:
         """Note which firewall holds the bans now."""
@@ -187,6 +207,8 @@ class Records:
         self._ledger.read_to(self.positions, now)
         self._ledger.count(self.totals)
         self._ledger.set_note(_BACKEND, self.backend)
+        for name, value in self._notes.items():
+            self._ledger.set_note(name, value)
         self._ledger.commit()
 
     def purge(

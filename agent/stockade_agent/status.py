@@ -8,7 +8,15 @@ import sys
 from collections.abc import Iterable
 from typing import Callable
 
-from stockade_agent.control.protocol import ActionStatus, BanStatus, FirewallStatus, JailStatus
+from stockade_agent import __version__
+from stockade_agent.brake import Brake
+from stockade_agent.control.protocol import (
+    ActionStatus,
+    AgentStatus,
+    BanStatus,
+    FirewallStatus,
+    JailStatus,
+)
 from stockade_agent.control.rows import Rows
 from stockade_agent.enforcement import Enforcement
 from stockade_agent.errors import ConfigError
@@ -21,9 +29,37 @@ from stockade_agent.plain import plain
 from stockade_agent.protected import Protected
 
 
+def of_agent(
+    jails: Iterable[JailStatus],
+    firewall: FirewallStatus,
+    faults: Iterable[str],
+    never_banned: Iterable[str],
+    *,
+    now: float,
+    started_at: float,
+    lines: int,
+) -> AgentStatus:
+    """Return the whole answer."""
+    return AgentStatus(
+        version=__version__,
+        python=python(),
+        pid=os.getpid(),
+        started_at=started_at,
+        now=now,
+        rss_bytes=rss_bytes(),
+        lines=lines,
+        firewall=firewall,
+        jails=tuple(jails),
+        faults=tuple(faults),
+        never_banned=tuple(never_banned),
+    )
+
+
 def of_jail(
     guard: Guard,
     intake: Intake,
+    brake: Brake,
+    now: float,
     is_enforced: Callable[[Ban], bool],
     totals: tuple[int, int],
     actions: tuple[ActionStatus, ...] = (),
@@ -31,7 +67,8 @@ def of_jail(
     """Return how a jail is; ``totals`` are its failures and bans since the ledger began."""
     spec, logs = guard.spec, intake.logs(guard.name)
     state = "failed" if guard.failed else "running" if logs else "waiting"
-    problems = (guard.problem, intake.problem(guard.name))
+    braked = brake.problem(guard.name, now)
+    problems = (braked, guard.problem, intake.problem(guard.name))
     bans = sorted(guard.jail.banned.values(), key=lambda ban: ban.at)
     return JailStatus(
         name=guard.name,
@@ -55,6 +92,8 @@ def of_jail(
         failed_run=guard.jail.failed_total,
         banned_run=guard.jail.banned_total,
         backend=spec.backend,
+        paused=brake.is_paused(guard.name, now),
+        held=brake.held(guard.name),
     )
 
 

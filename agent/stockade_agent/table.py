@@ -32,6 +32,13 @@ def lines(answer: AgentStatus, *, detailed: bool = False) -> Iterator[str]:
         f"pid {answer.pid}, up {up}, {memory:.1f} MiB, {_count(answer.lines)} lines read",
     )
     yield from _firewall(answer.firewall, answer.now)
+    paused = [jail.name for jail in answer.jails if jail.paused]
+    if paused:
+        every = len(paused) == len([jail for jail in answer.jails if jail.state != "failed"])
+        who = "all jails" if every else ", ".join(paused)
+        yield from _wrapped(
+            "PAUSED: ", f"{who}: nobody is banned but by hand; stockade-agent resume"
+        )
     for fault in answer.faults:
         yield from _wrapped("fault: ", fault)
     yield ""

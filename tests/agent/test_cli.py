@@ -91,7 +91,14 @@ def test_check_of_nothing(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "words",
-    [["status"], ["ban", "sshd", "192.0.2.7"], ["unban", "192.0.2.7"], ["reload"], ["ping"]],
+    [
+        ["status"],
+        ["ban", "sshd", "192.0.2.7"],
+        ["unban", "192.0.2.7"],
+        ["reload"],
+        ["ping"],
+        ["panic"],
+    ],
     ids=lambda words: words[0],
 )
 def test_no_agent(etc, capsys, words):
@@ -130,9 +137,21 @@ def test_unban_wants_to_know_whom(etc, capsys, words):
     assert "give addresses, or --all" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("time", ["soon", "0", "-5"])
+def test_panic_wants_to_know_for_how_long(etc, capsys, time):
+    """A time that is none is refused, and nobody is asked."""
+    assert 1 == cli.main(["panic", f"--for={time}", "-c", etc()])
+    assert "--for: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words, asked",
     [
+        (["panic"], ("panic", "", ())),
+        (["panic", "sshd", "web", "--for", "2h"], ("panic", "", ("sshd", "web"), "7200.0")),
+        (["resume", "sshd"], ("resume", "", ("sshd",))),
+        (["release", "sshd"], ("release", "sshd", ())),
+        (["release", "sshd", "--drop"], ("release", "sshd", (), "drop")),
         (["unban", "192.0.2.7"], ("unban", "", ("192.0.2.7",))),
         (["unban", "sshd", "192.0.2.7"], ("unban", "sshd", ("192.0.2.7",))),
         (["unban", "--all"], ("unban", "", ("all",))),
@@ -149,14 +168,14 @@ def test_what_the_agent_is_asked(monkeypatch, capsys, words, asked):
     requests = []
 
     def ask(path, request):
-        requests.append((path, request.command, request.jail, request.ids))
+        requests.append((path, request.command, request.jail, request.ids, *request.words))
         return {"changed": ["192.0.2.7", "\x1b[31m"]}
 
     monkeypatch.setattr("stockade_agent.control.client.ask", ask)
 
     assert 0 == cli.main([*words, "--socket", "/run/x"])
     assert [("/run/x", *asked)] == requests
-    assert capsys.readouterr().out.endswith("banned: 192.0.2.7, \\x1b[31m\n")
+    assert capsys.readouterr().out.endswith("ed: 192.0.2.7, \\x1b[31m\n")
 
 
 def test_version(capsys):

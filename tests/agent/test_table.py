@@ -142,3 +142,12 @@ def test_no_jail():
 def test_duration(seconds, text):
     """A time span is told in its two largest units."""
     assert text == duration(seconds)
+
+
+def test_a_pause_is_said_first():
+    """Who looks at three in the morning sees at once that nobody is banned."""
+    some = list(lines(answer(jail(paused=True), jail(name="web"))))
+    every = list(lines(answer(jail(paused=True), jail(name="web", state="failed"))))
+
+    assert "PAUSED: sshd: nobody is banned but by hand; stockade-agent resume" == some[2]
+    assert "PAUSED: all jails: nobody is banned but by hand; stockade-agent resume" == every[2]

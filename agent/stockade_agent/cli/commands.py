@@ -45,6 +45,19 @@ lift bans
   stockade-agent unban sshd 192.0.2.7 192.0.2.8
   stockade-agent unban --all
   stockade-agent unban sshd --all"""
+PANIC = """\
+lift every ban and make no further one, until resume
+  stockade-agent panic
+  stockade-agent panic --for 2h
+  stockade-agent panic nginx-botsearch"""
+RESUME = """\
+end what panic began: bans go on
+  stockade-agent resume
+  stockade-agent resume nginx-botsearch"""
+RELEASE = """\
+make the bans of a surge that a jail with surge = hold keeps back
+  stockade-agent release sshd
+  stockade-agent release sshd --drop"""
 RELOAD = """\
 read the configuration again; one that is wrong changes nothing
   stockade-agent reload"""
@@ -80,6 +93,14 @@ def add(commands: Commands) -> None:
     unban = commands.add("unban", _unban, UNBAN, commands.output, commands.where)
     unban.add_argument("words", metavar="[JAIL] ADDR", nargs="*", default=[])
     unban.add_argument("--all", action="store_true", help="every ban of JAIL, or of all jails")
+    panic = commands.add("panic", _panic, PANIC, commands.output, commands.where)
+    panic.add_argument("jails", metavar="JAIL", nargs="*", help="default: all, later ones too")
+    panic.add_argument("--for", metavar="TIME", dest="time", help="resume after that long: 30m, 2h")
+    resume = commands.add("resume", _resume, RESUME, commands.output, commands.where)
+    resume.add_argument("jails", metavar="JAIL", nargs="*", help="default: all")
+    release = commands.add("release", _release, RELEASE, commands.output, commands.where)
+    release.add_argument("jail", metavar="JAIL")
+    release.add_argument("--drop", action="store_true", help="forget them instead")
     commands.add("reload", _reload, RELOAD, commands.output, commands.where)
     commands.add("ping", _ping, PING, commands.output, commands.where)
     commands.add("version", _version, VERSION, commands.output)
@@ -142,6 +163,35 @@ def _unban(asked: argparse.Namespace) -> int:
     return _changed(asked, changed, "unbanned", "not banned")
 
 
+def _panic(asked: argparse.Namespace) -> int:
+    words: tuple[str, ...] = ()
+    if asked.time is not None:
+        from stockade_agent.config.values import BadValue, duration  # noqa: PLC0415 - see _check
+
+        try:
+            seconds = duration(asked.time)
+        except BadValue as error:
+            print(f"stockade-agent panic: --for: {plain(str(error))}", file=sys.stderr)
+            return USAGE
+        if not seconds > 0:
+            print("stockade-agent panic: --for: for example 30m", file=sys.stderr)
+            return USAGE
+        words = (str(seconds),)
+    changed = _ask(asked, "panic", "", asked.jails, words)["changed"]
+    return _changed(asked, changed, "paused; unbanned", "paused; nobody was banned")
+
+
+def _resume(asked: argparse.Namespace) -> int:
+    changed = _ask(asked, "resume", "", asked.jails)["changed"]
+    return _changed(asked, changed, "resumed", "nothing is paused")
+
+
+def _release(asked: argparse.Namespace) -> int:
+    words = ("drop",) if asked.drop else ()
+    changed = _ask(asked, "release", asked.jail, (), words)["changed"]
+    return _changed(asked, changed, "banned", "dropped" if asked.drop else "none was held back")
+
+
 def _reload(asked: argparse.Namespace) -> int:
     result = _ask(asked, "reload")
     if asked.json:
@@ -183,11 +233,20 @@ def speak(words: Sequence[str]) -> int:
 # ---- what they share
 
 
-def _ask(asked: argparse.Namespace, command: str, jail: str = "", ids: Sequence[str] = ()) -> Any:
+def _ask(
+    asked: argparse.Namespace,
+    command: str,
+    jail: str = "",
+    ids: Sequence[str] = (),
+    words: Sequence[str] = (),
+) -> Any:
     from stockade_agent.control.client import ask  # noqa: PLC0415 - see _check
     from stockade_agent.control.protocol import Request  # noqa: PLC0415 - see _check
 
-    return ask(asked.socket or socket_of(asked.config), Request(command, jail, tuple(ids)))
+    return ask(
+        asked.socket or socket_of(asked.config),
+        Request(command, jail, tuple(ids), words=tuple(words)),
+    )
 
 
 def socket_of(directory: str) -> str:

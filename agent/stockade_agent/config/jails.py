@@ -12,6 +12,7 @@ from stockade_agent.config.faults import Fault, nearest
 from stockade_agent.config.inifile import Value
 from stockade_agent.config.interpolation import Namespace
 from stockade_agent.config.parameters import BadParameters, Call, parse, split
+from stockade_agent.config.surge import surge
 from stockade_agent.config.tree import Library, Tree
 from stockade_agent.config.values import BadValue, boolean, duration, integer, logpaths, words
 from stockade_agent.journals import PARAMETERS, which
@@ -46,6 +47,7 @@ OPTIONS = (
     "ignoreself",
     "ignoreip",
     "ignorecache",
+    "surge",
     "filter",
     "logtimezone",
     "logencoding",
@@ -217,6 +219,7 @@ class Jail:
             actions=specs,
             shield=shield,
             escalation=self._escalation(),
+            surge=self._typed("surge", surge, default.surge),
             origins={option: value.origin for option, value in self.options.items()},
         )
 

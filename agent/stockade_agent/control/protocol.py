@@ -12,6 +12,9 @@
     unban     jail or all, ids (``all`` alone for every one)     {"changed": [id, …], "count": bans,
                                                                 "absent": [id, …]}
     attempt   jail, ids, words (log lines, a failure each)       {"changed": [id, …]}: was counted
+    panic     ids (jails; none: all), words (seconds, or none)   {"changed": [id, …]}: was lifted
+    resume    ids (jails; none: all)                             {"changed": [jail, …]}
+    release   jail, words (``drop`` or none)                     {"changed": [id, …]}: is banned
     reload    jail or all, words (``restart``, ``unban``,        {"jails": […], "faults": […]}
               ``if-exists``)
     get       jail or the agent itself, option                   {"value": …}
@@ -94,6 +97,8 @@ class JailStatus:
         bans: those in force, in the order in which they began.
         failed_run: failures since the agent started; so ``banned_run``, restored bans included.
         backend: as the configuration has it: ``auto``, ``polling``, ``pyinotify``, ``systemd``.
+        paused: by ``panic``: nobody is banned but by hand.
+        held: bans of a surge that wait for ``release``.
     """
 
     name: str
@@ -114,6 +119,8 @@ class JailStatus:
     failed_run: int = 0
     banned_run: int = 0
     backend: str = ""
+    paused: bool = False
+    held: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: MIT
+"""What stands between a decided ban and the firewall when bans themselves are the trouble.
+
+    brake = Brake(records, log)
+    bans = brake.passed(guard, bans, now)   # what of them goes on
+    brake.pause(["sshd"], until)            # panic: nothing goes on until then, or until
+    brake.resume(["sshd"])
+    brake.release(guard, now)               # what was held back for an answer
+
+A jail that bans far more than it ever did has a wrong filter, a log whose format changed, a proxy
+in front of it, or a large attack. Nobody can tell these apart by the number of bans, so what
+happens then is the operator's choice (``surge``), and by default bans go on: whoever commands
+many addresses must not be able to switch banning off.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Callable, Optional
+
+from stockade_agent.guard import Guard
+from stockade_agent.log import Log
+from stockade_agent.model import Ban, Shield, Target, target
+from stockade_agent.records import Records
+
+
+WINDOW = 3600.0
+"""Seconds in which bans are counted together."""
+HALF_LIFE = 30 * 86400.0
+"""Seconds after which the most that a jail ever banned counts half."""
+MOST_HELD = 1000
+"""Ids that are held back at most; of further ones only the number is known."""
+FEW_PEERS = 10
+"""Peers below which their share tells nothing."""
+EVERY = ""
+"""Stands for all jails, those of later configurations included."""
+
+_NOTE = "brake"
+
+Connected = Callable[[Shield], Collection[Target]]
+"""Returns who is connected to the ports that a shield closes."""
+
+
+@dataclass
+class _Surge:
+    """What is known of one jail's bans.
+
+    Attributes:
+        since: when the present window began.
+        count: bans in it.
+        live: those of them whose address was connected when it was banned.
+        peak: the most in any window before.
+        peak_at: when that was.
+        why: in what it is far more than ever, or "".
+        held: ids that wait for an answer.
+        missed: how many more there were than are remembered.
+    """
+
+    since: float = 0.0
+    count: int = 0
+    live: int = 0
+    peak: float = 0.0
+    peak_at: float = 0.0
+    why: str = ""
+    held: list[str] = field(default_factory=list)
+    missed: int = 0
+
+    def move(self, at: float) -> None:
+        """Begin another window if the present one is over by then."""
+        if self.since <= at < self.since + WINDOW:
+            return
+        if at < self.since:
+            return  # a line that came late counts with the present ones
+        self.settle()
+        self.since, self.count, self.live = at, 0, 0
+
+    def settle(self) -> None:
+        """Learn what was usual so far."""
+        aged = self.usual(self.since)
+        if self.count >= aged:
+            self.peak, self.peak_at = float(self.count), self.since
+        if not self.held and not self.missed:
+            self.why = ""
+
+    def usual(self, at: float) -> float:
+        """Return the most that was ever seen, less what time has taken from it."""
+        return self.peak * math.pow(2, (min(0.0, self.peak_at - at)) / HALF_LIFE)
+
+
+class Brake:
+    """Pauses, and the surges of all jails.
+
+    Args:
+        records: where all of it is noted, so that it holds over a restart.
+        log: is told what does not go on.
+        connected: who is connected to what a jail protects.
+    """
+
+    def __init__(self, records: Records, log: Log, connected: Connected) -> None:
+        self._records, self._log, self._connected = records, log, connected
+        self._paused: dict[str, Optional[float]] = {}
+        self._surges: dict[str, _Surge] = {}
+        self._changed = False
+        self._recall()
+
+    def passed(self, guard: Guard, bans: Sequence[Ban], now: float) -> list[Ban]:
+        """Return those of a jail's new bans that go on to the firewall.
+
+        The others are forgotten by the jail: it goes on counting, and decides again. Bans by hand
+        and longer ones of who is banned already always go on.
+        """
+        if not bans:
+            return []
+        on = [ban for ban in bans if self._goes_on(guard, ban, now)]
+        self._keep()
+        return on
+
+    # ---- pauses
+
+    def pause(self, jails: Iterable[str], until: Optional[float]) -> None:
+        """Let no ban of these jails go on until then; for None until ``resume``."""
+        for jail in jails:
+            self._paused[jail] = until
+        self._changed = True
+        self._keep()
+
+    def resume(self, jails: Collection[str]) -> list[str]:
+        """End pauses, for ``EVERY`` all of them; return which there were."""
+        ended = [jail for jail in self._paused if EVERY in jails or jail in jails]
+        for jail in ended:
+            del self._paused[jail]
+        self._changed = self._changed or bool(ended)
+        self._keep()
+        return ended
+
+    def is_paused(self, jail: str, now: float) -> bool:
+        """Return whether a jail's bans go on to nobody."""
+        found = [name for name in (EVERY, jail) if name in self._paused]
+        for name in found:
+            until = self._paused[name]
+            if until is None or now < until:
+                return True
+            del self._paused[name]
+            self._changed = True
+            self._log.notice(f"{f'[{name}] ' if name else ''}the pause is over: bans go on")
+        return False
+
+    def until(self, jail: str) -> Optional[float]:
+        """Return when the pause of a jail ends, or None: not before ``resume``."""
+        ends = [self._paused[name] for name in (EVERY, jail) if name in self._paused]
+        return None if None in ends else max(end for end in ends if end is not None)
+
+    # ---- surges
+
+    def problem(self, jail: str, now: float) -> str:
+        """Return what an operator must know of a jail's bans, or ""."""
+        if self.is_paused(jail, now):
+            end = self.until(jail)
+            left = "stockade-agent resume" if end is None else f"{round(end - now)} s from now"
+            return f"PAUSED: nobody is banned until {left}"
+        surge = self._surges.get(jail)
+        if surge is None or not surge.why:
+            return ""
+        if not self.held(jail) and now >= surge.since + WINDOW:
+            return ""  # it is over, and nothing waits for an answer
+        held = self.held(jail)
+        ask = f"; {held} held back: stockade-agent release {jail} [--drop]" if held else ""
+        return f"surge: {surge.why}{ask}"
+
+    def held(self, jail: str) -> int:
+        """Return how many bans of a jail wait for an answer."""
+        surge = self._surges.get(jail)
+        return len(surge.held) + surge.missed if surge else 0
+
+    def release(self, guard: Guard, now: float, *, drop: bool = False) -> list[Ban]:
+        """Take what was held back as usual from now on, and return the bans that it comes to.
+
+        Args:
+            guard: the jail's.
+            now: seconds, UTC.
+            drop: forget them instead; nothing becomes usual by that.
+        """
+        surge = self._surges.get(guard.name)
+        if surge is None:
+            return []
+        held, surge.held, surge.missed, surge.why = surge.held, [], 0, ""
+        if drop:
+            surge.count = surge.live = 0
+        else:
+            surge.peak = max(surge.usual(now), float(surge.count + len(held)))
+            surge.peak_at = now
+        self._changed = True
+        self._keep()
+        bans = (self._again(guard, id_, now) for id_ in ([] if drop else held))
+        return [ban for ban in bans if ban is not None]
+
+    def _again(self, guard: Guard, id_: str, now: float) -> Optional[Ban]:
+        address = target(id_)
+        ban = guard.jail.ban(id_, now, address=address)
+        why = guard.never(ban, now) if ban else ""
+        if ban is None or not why:
+            return ban
+        guard.jail.take_back(ban)
+        self._log.warning(f"[{guard.name}] {id_} stays free, though it was held back: {why}")
+        return None
+
+    def _goes_on(self, guard: Guard, ban: Ban, now: float) -> bool:
+        if ban.prolonged or not ban.failures:
+            return True
+        if self.is_paused(guard.name, now):
+            self._log.warning(f"[{guard.name}] {ban.id} would be banned, but bans are paused")
+        elif self._is_usual(guard, ban):
+            return True
+        guard.jail.take_back(ban)
+        return False
+
+    def _is_usual(self, guard: Guard, ban: Ban) -> bool:
+        limits, name = guard.spec.surge, guard.name
+        if limits.mode == "off":
+            return True
+        surge = self._surges.setdefault(name, _Surge())
+        surge.move(ban.at)
+        self._changed = True
+        if limits.mode == "hold" and surge.why:
+            if ban.id not in surge.held:
+                if len(surge.held) < MOST_HELD:
+                    surge.held.append(ban.id)
+                else:
+                    surge.missed += 1
+                self._log.warning(f"[{name}] {ban.id} would be banned, but is held back: surge")
+            return False
+        surge.count += 1
+        if surge.why:
+            return True
+        surge.why = self._why(guard, ban, surge)
+        if not surge.why:
+            return True
+        self._log.error(f"[{name}] surge: {surge.why}")
+        # With ``hold``, this ban is the first of those that wait.
+        return limits.mode != "hold" or self._is_usual(guard, ban)
+
+    def _why(self, guard: Guard, ban: Ban, surge: _Surge) -> str:
+        """Return in what a jail's bans are far too many, or ""."""
+        limits = guard.spec.surge
+        usual = surge.usual(ban.at)
+        if surge.count > max(limits.floor, limits.ratio * usual):
+            before = f"never more than {usual:.0f} before" if usual >= 1 else "none before"
+            return f"{surge.count} bans within an hour, {before}"
+        shield = guard.spec.shield
+        if limits.share and shield is not None and ban.address is not None:
+            peers = self._peers(guard.name, shield)
+            surge.live += ban.address in peers
+            others = sum(str(peer) not in guard.jail.banned for peer in peers)
+            there = surge.live + others
+            if there >= FEW_PEERS and 100 * surge.live > limits.share * there:
+                return f"{surge.live} of {there} who were connected would be banned within an hour"
+        return ""
+
+    def _peers(self, jail: str, shield: Shield) -> Collection[Target]:
+        problem = ""
+        try:
+            return self._connected(shield)
+        except OSError as error:
+            problem = f"who is connected cannot be told: {error}"
+            return ()
+        finally:
+            self._log.problem(f"[{jail}] surge", problem, "WARNING")
+
+    # ---- over a restart
+
+    def _keep(self) -> None:
+        if not self._changed:
+            return
+        self._changed = False
+        surges = {jail: vars(surge) for jail, surge in self._surges.items()}
+        self._records.note(_NOTE, json.dumps({"paused": self._paused, "surges": surges}))
+
+    def _recall(self) -> None:
+        text = self._records.noted(_NOTE)
+        if not text:
+            return
+        try:
+            kept: Any = json.loads(text)
+            self._paused = dict(kept["paused"])
+            self._surges = {jail: _Surge(**surge) for jail, surge in kept["surges"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self._log.error(f"ledger: what it says of pauses and surges is damaged: {error}")
