@@ -157,9 +157,9 @@ class Guard:
         """Return the bans that failures earn of which somebody tells by hand, one a line.
 
         Raises:
-            ControlError: as ``check``.
+            ControlError: it is no address, or one that is never banned.
         """
-        address = self.check(id, now)
+        address = self._bannable(id, now)
         failure = Failure(
             at=now,
             id=str(address),
@@ -185,6 +185,19 @@ class Guard:
 
     def check(self, id: str, now: float) -> Target:  # noqa: A002
         """Return the address that may be banned by hand.
+
+        Raises:
+            ControlError: it is no address, or one that is not to be banned now.
+        """
+        address = self._bannable(id, now)
+        why = self.peer(address, now)
+        if why:
+            remedy = "end that session first, or set ignorepeers = false"
+            raise ControlError(f"{address} is not banned in {self.name}: {why}", remedy=remedy)
+        return address
+
+    def _bannable(self, id: str, now: float) -> Target:  # noqa: A002
+        """Return the address that failures may be told of by hand.
 
         Raises:
             ControlError: it is no address, or one that is never banned.
@@ -264,7 +277,7 @@ class Guard:
             self.jail.unban(ban.id)
             self._log.warning(f"[{self.name}] {ban.id} would be banned, but is never: {why}")
             return None
-        return ban
+        return None if self._is_peer(ban, now) else ban
 
     def _wait(self, failure: Failure, name: str) -> None:
         if len(self._waiting) >= MOST_WAITING:
@@ -280,6 +293,27 @@ class Guard:
         self.ignore = Ignore(self.spec, own=self._protected.own, controllers=self._protected.always)
         for name, addresses in self._names.items():
             self.ignore.resolved(name, addresses)
+
+    def _is_peer(self, ban: Ban, now: float) -> bool:
+        """Take a ban back that would cut off who is logged in by a key; return whether it would."""
+        # Whom a ban in force keeps out has nothing that could be cut.
+        if ban.prolonged:
+            return False
+        why = self.peer(ban.address, now)
+        if why:
+            self.jail.withdraw(ban, now)
+            if self._protected.peers.is_news(ban.id, now):
+                self._log.warning(f"[{self.name}] {ban.id} would be banned, but is spared: {why}")
+        return bool(why)
+
+    def peer(self, address: Optional[Target], now: float) -> str:
+        """Return who is logged in by a public key from an address or a network, or ""."""
+        if not self.spec.ignorepeers:
+            return ""
+        peers = self._protected.peers
+        why = peers.why(address, self.spec.shield, now)
+        self._log.problem("ignorepeers", peers.problem, "WARNING")
+        return why
 
     def _learn(self, now: float) -> str:
         """See that the names in ``ignoreip`` are known; return one that never was, or ""."""

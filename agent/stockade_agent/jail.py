@@ -164,6 +164,13 @@ class Jail:
         if self.banned.pop(ban.id, None) is not None:
             self.banned_total -= 1
 
+    def withdraw(self, ban: Ban, now: float) -> None:
+        """Take back a new ban that ``add`` has just returned; its failures count as before."""
+        self.take_back(ban)
+        count = Count(ban.at, self.spec.maxretry, ban.matches, ban.data)
+        count.failures = ban.failures
+        self._counts.put(ban.id, count, now - self.spec.findtime)
+
     def restore(self, ban: Ban, now: float) -> Optional[Ban]:
         """Take a ban from the ledger into force and return it as it now stands.
 

@@ -316,6 +316,7 @@ class JailSpec:
         backend_parameters: from its brackets: ``journalflags``, ``journalpath``, …
         filtertime: seconds of CPU time that its filter may take for a line; 0: any.
         systemd_if_nologs: ``auto`` may turn to the journal where no log file is found.
+        ignorepeers: nobody is banned while he is logged in by a public key.
         shield: what its bans close where the native firewall makes them; None where only
             other actions act.
         escalation: how bantime grows for an address that comes back.
@@ -334,6 +335,7 @@ class JailSpec:
     filtertime: float = FILTERTIME
     ignoreip: tuple[str, ...] = ()
     ignoreself: bool = True
+    ignorepeers: bool = False
     ignorecommand: Optional[str] = None
     ignorecache: Optional[IgnoreCache] = None
     actions: tuple[ActionSpec, ...] = ()

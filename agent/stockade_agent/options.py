@@ -137,6 +137,7 @@ _OF_JAIL: Mapping[str, Callable[[Pipe, Guard], Any]] = {
             "findtime",
             "ignorecache",
             "ignorecommand",
+            "ignorepeers",
             "ignoreself",
             "maxmatches",
             "maxretry",
@@ -197,7 +198,7 @@ def _positive(number: int) -> int:
     return number
 
 
-def _ignoreself(_spec: JailSpec, words: Sequence[str]) -> bool:
+def _truth(_spec: JailSpec, words: Sequence[str]) -> bool:
     return boolean(_one(words))
 
 
@@ -237,7 +238,8 @@ _CHANGES: Mapping[str, tuple[str, Callable[[JailSpec, Sequence[str]], Any]]] = {
     "findtime": ("findtime", _findtime),
     "maxretry": ("maxretry", _maxretry),
     "maxmatches": ("maxmatches", _maxmatches),
-    "ignoreself": ("ignoreself", _ignoreself),
+    "ignoreself": ("ignoreself", _truth),
+    "ignorepeers": ("ignorepeers", _truth),
     "addignoreip": ("ignoreip", _add_ignoreip),
     "delignoreip": ("ignoreip", _del_ignoreip),
 }

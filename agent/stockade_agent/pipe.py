@@ -77,6 +77,7 @@ class Pipe:
         self.resolver = Resolver()
         self.records = Records(read.agent.dbfile, log)
         self._protected = Protected(read.agent.controllers)
+        self.records.keep_logins(self._protected.peers.restore, self._protected.peers.kept)
         self.guards = Guards.of(read, partial(self._guard, now), {})
         self.enforcement = Enforcement(
             partial(self._choose, read.agent),
@@ -118,6 +119,7 @@ class Pipe:
         """Deal with what a source has: lines to failures, to bans, to the firewall."""
         for block, jails, live in self.intake.take(source):
             self._lines += block.data.count(b"\n")
+            self._protected.peers.read(block, [self.guards[jail].spec for jail in jails])
             for jail in jails:
                 guard = self.guards[jail]
                 self._order(guard, partial(guard.read, block, now, live=live), now)

@@ -9,6 +9,7 @@ from typing import Callable, Optional
 
 from stockade_agent.ignore import own_addresses
 from stockade_agent.model import Address, Target, target
+from stockade_agent.peers import Peers
 
 
 FRESH = 1.0
@@ -53,6 +54,9 @@ class Protected:
         path: the file of controllers.
         own: tells this host's addresses.
         routers: tells its gateways.
+
+    Attributes:
+        peers: who is logged in by a public key; jails with ``ignorepeers`` ask.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Protected:
         routers: Callable[[], Iterable[Address]] = gateways,
     ) -> None:
         self._path, self._own, self._routers = path, own, routers
+        self.peers = Peers()
         self.own: frozenset[Address] = frozenset()
         self.gateways: frozenset[Address] = frozenset()
         self.controllers: frozenset[Target] = frozenset()

@@ -17,7 +17,7 @@ from stockade_agent.log import Log
 from stockade_agent.model import Ban, Tally
 
 
-_BACKEND = "firewall"
+_BACKEND, _PEERS = "firewall", "peers"
 MOST_FAILING = 20_000
 """Ids whose failures are remembered for a ledger that cannot be written."""
 MANY = 8192
@@ -52,6 +52,7 @@ class Records:
         self._failing: dict[tuple[str, str], Optional[Tally]] = {}
         self._notes: dict[str, str] = {}
         self.unread = False
+        self._logins: Callable[[], Optional[str]] = lambda: None
         try:
             self._ledger = self._open()
         except LedgerError as error:
@@ -73,6 +74,18 @@ class Records:
             self._failed(error)
         if self._ledger.damaged:
             self._log.error(f"ledger: {self._ledger.damaged} bans are damaged, and not restored")
+
+    def keep_logins(
+        self, restore: Callable[[str], None], kept: Callable[[], Optional[str]]
+    ) -> None:
+        """Hand out what the ledger knows of logins, and note them with all else from now on.
+
+        Args:
+            restore: takes it, at once.
+            kept: returns it at each commit, or None where it is the same as last time.
+        """
+        self._logins = kept
+        restore(self.noted(_PEERS))
 
     def tallies(self, jail: str) -> Iterator[Tally]:
         """Yield the failures below maxretry that the ledger knows, for the start."""
@@ -159,6 +172,9 @@ class Records:
 
     def commit(self, now: float) -> None:
         """Keep all that was noted, in one transaction."""
+        logins = self._logins()
+        if logins is not None:
+            self.note(_PEERS, logins)
         self._write(lambda: self._flush(now))
         self.behind = False
 

@@ -136,9 +136,12 @@ def of_firewall(
 
 def never_banned(protected: Protected, guards: Iterable[Guard]) -> tuple[str, ...]:
     """Return whom the agent does not ban, in words of the configuration where it has some."""
+    guards = tuple(guards)
+    spares = any(guard.spec.ignorepeers for guard in guards)
+    peers = protected.peers.present() if spares else ()
     addresses = sorted({str(a) for a in (*protected.always, *protected.own)})
     listed = dict.fromkeys(entry for guard in guards for entry in guard.spec.ignoreip)
-    return tuple(dict.fromkeys((*listed, *addresses)))
+    return tuple(dict.fromkeys((*listed, *addresses, *peers)))
 
 
 def ports(shield: Shield) -> str:

@@ -278,6 +278,36 @@ def test_who_is_never_banned_by_a_log(host):
     assert 5 == host.jail().failed_total
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only a socket of root's may be sshd's")
+def test_who_is_logged_in_by_a_key(host):
+    """A real connection spares its address, over a kill of the agent too, until it is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        host.configure("ignorepeers = true")
+        jails = host.folder / "jail.conf"
+        jails.write_text(jails.read_text().replace("port = 22\n", f"port = {port}\n"))
+        client = socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0))
+        end, (_, theirs) = server.accept()
+        login = f"host sshd[7]: Accepted publickey for alice from 127.0.0.2 port {theirs} ssh2\n"
+        stamp = datetime.now().strftime("%b %d %H:%M:%S")  # noqa: DTZ005 - as syslog writes it
+        (host.folder / "auth.log").write_text(f"{stamp} {login}")
+        host.start().fail("127.0.0.2", 5)
+        host.fail("192.0.2.7", 3)
+        host.until(lambda: {"192.0.2.7"} == host.banned())
+        assert "127.0.0.2 (alice, by public key)" in host.status().never_banned
+        host.end(signal.SIGKILL)
+        host.start().fail("127.0.0.2", 1)
+        host.fail("192.0.2.8", 3)
+        host.until(lambda: {"192.0.2.7", "192.0.2.8"} == host.banned())
+        assert 2 == host.log().count("127.0.0.2 would be banned, but is spared: alice is logged in")
+        client.close()
+        end.close()
+        assert not any("127.0.0.2" in each for each in host.status().never_banned)
+        host.fail("127.0.0.2", 1)
+
+        host.until(lambda: "127.0.0.2" in host.banned())
+
+
 def test_a_controller_that_comes_later(host):
     """The file of controllers is read again before a ban is made."""
     host.start()

@@ -7,6 +7,7 @@ import pytest
 
 from stockade_agent.errors import ControlError, RegexError
 from stockade_agent.filter import Filter
+from stockade_agent.firewall.established import Connection
 from stockade_agent.guard import Guard
 from stockade_agent.log import Log
 from stockade_agent.model import ActionSpec, Block, FilterSpec, JailSpec, Shield, target
@@ -41,6 +42,7 @@ class Scene:
         self.names, self.said = Names(), io.StringIO()
         self.own = {target("127.0.0.1")}
         protected = Protected(str(tmp_path / "controllers"), lambda: self.own, lambda: ())
+        self.peers = protected.peers
         regex = options.pop("failregex", ("failed from <HOST>$",))
         spec = {"maxretry": 2, "shield": Shield("sshd"), **options}
         self.guard = Guard(
@@ -183,6 +185,68 @@ def test_a_regex_that_does_not_compile_is_said_at_the_start(tmp_path):
     """A broken jail is refused when it is made."""
     with pytest.raises(RegexError):
         Scene(tmp_path, failregex=("(<HOST>",))
+
+
+def logged_in(scene, *, connected=True):
+    """Alice logs in by a key from 192.0.2.7, and stays."""
+    there = [Connection(target("192.0.2.7"), 40000, 22, 0)]
+    scene.peers._ask = lambda _: iter(there if connected else [])
+    line = b"web1 sshd[7]: Accepted publickey for alice from 192.0.2.7 port 40000 ssh2: RSA x\n"
+    spec = JailSpec("sshd", FilterSpec("sshd", ()), ignorepeers=True)
+    scene.peers.read(Block((), "journal", line, ""), [spec])
+
+
+def test_who_is_logged_in_by_a_key_is_not_banned(tmp_path):
+    """While he is there his failures count, but no ban cuts him off; it comes once he is gone."""
+    scene = Scene(tmp_path, ignorepeers=True)
+    logged_in(scene)
+    assert [] == scene.read(*["192.0.2.7"] * 5)
+    assert ({}, 1, 0) == (
+        scene.guard.jail.banned,
+        scene.guard.jail.failed_now,
+        scene.guard.jail.banned_total,
+    )
+    assert {"192.0.2.7"} == set(scene.guard.jail.changed())
+    assert ["192.0.2.8"] == scene.read("192.0.2.8", "192.0.2.8")
+    said = "[sshd] 192.0.2.7 would be banned, but is spared: alice is logged in by public key"
+    assert 1 == scene.said.getvalue().count(said)
+    logged_in(scene, connected=False)
+
+    assert ["192.0.2.7"] == scene.read("192.0.2.7", now=NOW + 2)
+    assert 6 == scene.guard.jail.banned["192.0.2.7"].failures
+
+
+def test_failures_of_who_was_spared_grow_old(tmp_path):
+    """They count no longer than any others."""
+    scene = Scene(tmp_path, ignorepeers=True, findtime=600)
+    logged_in(scene)
+    assert [] == scene.read(*["192.0.2.7"] * 5)
+    logged_in(scene, connected=False)
+
+    assert [] == scene.read("192.0.2.7", now=NOW + 601)
+
+
+def test_a_jail_that_does_not_ask_bans_him(tmp_path):
+    """Without ``ignorepeers`` the verdict is fail2ban's."""
+    scene = Scene(tmp_path)
+    logged_in(scene)
+
+    assert ["192.0.2.7"] == scene.read("192.0.2.7", "192.0.2.7")
+
+
+@pytest.mark.parametrize("id_", ["192.0.2.7", "192.0.2.0/24"])
+def test_by_hand_he_is_not_banned_either(tmp_path, id_):
+    """Nor is his network; failures told by hand are taken, and earn no ban."""
+    scene = Scene(tmp_path, ignorepeers=True)
+    logged_in(scene)
+    with pytest.raises(ControlError, match="alice is logged in by public key"):
+        scene.guard.check(id_, NOW)
+    scene.guard.change(ignorepeers=False)
+    assert target(id_) == scene.guard.check(id_, NOW)
+    scene.guard.revert()
+
+    assert [] == scene.guard.attempt("192.0.2.7", ["a", "b", "c"], NOW)
+    assert 1 == scene.guard.jail.failed_now
 
 
 @pytest.mark.parametrize(

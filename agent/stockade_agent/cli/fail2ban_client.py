@@ -80,7 +80,8 @@ Commands:
     set <JAIL> unbanip [--report-absent] <IP> ...
     set <JAIL> attempt <IP> [<LINE> ...]
     set <JAIL> addignoreip | delignoreip <IP>
-    set <JAIL> bantime | findtime | maxretry | maxmatches | ignoreself <VALUE>
+    set <JAIL> bantime | findtime | maxretry | maxmatches <VALUE>
+    set <JAIL> ignoreself | ignorepeers <VALUE>
     set <JAIL> idle on | off
 
 What is set lasts until the next reload. Exit codes: 0 done, 255 not."""

@@ -288,6 +288,7 @@ _JAIL_TEXTS: Mapping[str, Callable[[str, Any], str]] = {
     "ignorecommand": _or_false,
     "ignoreip": _ignoreip,
     "ignoreregex": _regexes,
+    "ignorepeers": _as_is,
     "ignoreself": _as_is,
     "journalmatch": _journalmatch,
     "logencoding": _logencoding,
@@ -302,7 +303,7 @@ _JAIL_TEXTS: Mapping[str, Callable[[str, Any], str]] = {
 
 # ---- set
 
-_PLAIN = ("bantime", "findtime", "ignoreself", "maxmatches", "maxretry")
+_PLAIN = ("bantime", "findtime", "ignorepeers", "ignoreself", "maxmatches", "maxretry")
 _LISTS = {"addignoreip": _ignoreip, "delignoreip": _ignoreip}
 _IN_FILES_ONLY = (
     "action",

@@ -58,7 +58,7 @@ SLIP = 0.85
 
 # What only an address can look like; any other word of ignoreip is a host's name or file:PATH.
 _ADDRESS = re.compile(r"[0-9.]+(/.*)?|[0-9a-f]*:[0-9a-f:.]*(/.*)?|[^/:]+/[0-9.]+", re.IGNORECASE)
-_BOOLEANS = ("bantime.increment", "bantime.overalljails", "ignoreself")
+_BOOLEANS = ("bantime.increment", "bantime.overalljails", "ignoreself", "ignorepeers")
 _USEDNS = ("yes", "warn", "no", "raw")
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Netlink, in the agent's own process: messages, attributes, requests.
 
-Needs CAP_NET_ADMIN. Only what ``watch`` and ``connections`` ask for.
+Needs CAP_NET_ADMIN. Only what ``watch``, ``connections`` and ``established`` ask for.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ _REQUEST = 1
 _ERROR, _DONE = 2, 3
 _SOCKETS = 4  # the protocol that knows sockets
 _LOOK_UP, _DESTROY = 20, 21
-_ESTABLISHED = 1
-_UID = struct.Struct("=I")
+_CODE = 1  # the attribute with a condition
 _NO_CONNECTION = (6, 7, 10)  # states: over, closed, listening
 _IDENTITY = slice(4, 52)  # ports, addresses, interface and cookie, in an answer
 _ANY_COOKIE = b"\xff" * 8
@@ -114,39 +113,28 @@ def destroy(family: int, known_by: bytes) -> None:
         raise gone if error.errno == errno.ESTALE else error from None
 
 
-class Socket(NamedTuple):
-    """A TCP socket of this host that is connected.
+def sockets(family: int, states: int, condition: bytes) -> Iterator[bytes]:
+    """Yield this host's TCP sockets of a family, as the kernel's ``inet_diag_msg`` has them.
 
-    Attributes:
-        port: ours.
-        peer: the packed address of the other side.
-        uid: of who owns it.
-    """
-
-    port: int
-    peer: bytes
-    uid: int
-
-
-def connected(family: int) -> Iterator[Socket]:
-    """Yield the TCP sockets of this network namespace that are established.
+    Args:
+        family: of addresses.
+        states: bits by the numbers of states.
+        condition: which ones, in the kernel's own code; empty for all.
 
     Raises:
         OSError: the kernel says no, or does not answer within a second.
     """
-    body = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, 1 << _ESTABLISHED)
-    size = 4 if family == socket.AF_INET else 16
+    body = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, states) + bytes(48)
     with connect(_SOCKETS) as asking:
-        _send(asking, _LOOK_UP, DUMP, body + bytes(48))
+        chosen = attribute(_CODE, condition) if condition else b""
+        _send(asking, _LOOK_UP, DUMP, body + chosen)
         while True:
             data = asking.recv(READ)
             for number, _, start, end in _walk(data):
                 if number in (_ERROR, _DONE):
                     _check(data[start : start + 4])
                     return
-                told = data[start:end]
-                port, uid = int.from_bytes(told[4:6], "big"), _UID.unpack_from(told, 64)[0]
-                yield Socket(port, told[24 : 24 + size], uid)
+                yield data[start:end]
 
 
 def can_destroy() -> None:

@@ -3,16 +3,9 @@
 
 from __future__ import annotations
 
-import socket
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Union
-
 from stockade_agent.firewall.batch import closed
-from stockade_agent.firewall.netlink import connected
+from stockade_agent.firewall.established import Address, established
 from stockade_agent.model import Shield
-
-
-Address = Union[IPv4Address, IPv6Address]
 
 
 def peers(shield: Shield) -> set[Address]:
@@ -26,10 +19,8 @@ def peers(shield: Shield) -> set[Address]:
     protocols, ranges = closed(shield)
     if protocols and "tcp" not in protocols:
         return set()
-    found = {
-        ip_address(one.peer)
-        for family in (socket.AF_INET, socket.AF_INET6)
-        for one in connected(family)
-        if not protocols or any(low <= one.port <= high for low, high in ranges)
+    return {
+        one.address
+        for one in established()
+        if not protocols or any(low <= one.here <= high for low, high in ranges)
     }
-    return {getattr(address, "ipv4_mapped", None) or address for address in found}

@@ -57,7 +57,7 @@ def test_option_of_a_filter(base):
         [
             ("%(second)s", "filter.d/any.conf:4", []),
             ("<lead-normal>", "filter.d/any.conf:5", []),
-            ("<mode>", "jail.conf:27", []),
+            ("<mode>", "jail.conf:29", []),
         ],
     ) == outline(told.part, directory)
 
