@@ -19,7 +19,7 @@ from stockade_agent.firewall.nftables import GRACE
 
 pytestmark = pytest.mark.lab
 
-SOON = 30.0
+SOON = 60.0
 BANTIME = 600
 SITE = """\
 import os, time

@@ -19,7 +19,7 @@ from stockade_agent.errors import NoAgentError
 
 
 AGENT = str(Path(stockade_agent.__file__).parents[1])
-DEADLINE = 30.0
+DEADLINE = 60.0
 JAIL_CONF = """\
 [DEFAULT]
 enabled = true

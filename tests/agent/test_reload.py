@@ -16,7 +16,7 @@ from stockade_agent.control.protocol import Request
 from stockade_agent.errors import ControlError
 
 
-SOON = 30.0
+SOON = 60.0
 RELOADS = 12
 JOURNALCTL = """\
 #!/bin/sh

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import peers
-from bench.cost import Failed, until
+from bench.cost import Failed, cpu, until
 from faults.beside import Fail2ban
 from faults.host import Host, failure, stamp
 from faults.rows import Row
@@ -24,18 +24,22 @@ STOCK = ("dovecot.conf", "common.conf")
 
 
 def evil(folder: Path, *, small: bool) -> Iterator[Row]:
-    """Yield how long a ban of another jail takes at worst, the agent's figure and fail2ban's."""
+    """Yield what a ban of another jail waits for at worst, the agent's figure and fail2ban's.
+
+    The agent's is of CPU time, as the machine may have other work; fail2ban gets a minute.
+    """
     rounds = 4 if small else 40
     with _with_mail(Host(folder / "ours", options={"maxretry": 1})) as ours:
-        mine = _under_fire(ours, rounds)
+        wall, mine = _under_fire(ours, rounds)
         state = ours.jail("dovecot").problem
-    passed = mine <= 10 and "filter suspended" in state
+    passed = mine <= 4 and wall < PATIENCE and "filter suspended" in state
     row = Row(
         "Debian's dovecot filter under lines made to hang it: the slowest ban of jail sshd",
-        mine, "s", "<= 10, and said in status", passed, f"{rounds} bans; dovecot: {state[:60]}",
+        mine, "CPU-s", "<= 4, and said in status", passed,
+        f"{rounds} bans, {wall:.1f} s by the clock; dovecot: {state.partition(',')[0]}",
     )  # fmt: skip
     with _with_mail(Fail2ban(folder / "theirs")) as theirs:
-        other = _under_fire(theirs, 1)
+        other, _ = _under_fire(theirs, 1)
     within = f"{other:.1f} s" if other < PATIENCE else f"no ban within {PATIENCE:g} s"
     row.others["fail2ban"] = within
     yield row
@@ -65,8 +69,12 @@ def line(reasons: int = 40) -> str:
     )
 
 
-def _under_fire(host: Host, rounds: int) -> float:
-    """Return how long the slowest ban took, of one in each of so many rounds."""
+def _under_fire(host: Host, rounds: int) -> tuple[float, float]:
+    """Return how long the slowest ban took, of one in each of so many rounds.
+
+    Returns:
+        By the clock, and in CPU seconds of the host's process.
+    """
     host.start()
     over = threading.Event()
 
@@ -78,18 +86,19 @@ def _under_fire(host: Host, rounds: int) -> float:
 
     gun = threading.Thread(target=fire)
     gun.start()
-    slowest = 0.0
+    slowest = dearest = 0.0
     try:
         for number in range(rounds):
             over.wait(PACE * 1.7)
             address = f"198.51.100.{number + 1}"
-            begin = time.monotonic()
+            begin, spent = time.monotonic(), cpu(host.pid)
             host.write(failure(address))
             until(lambda said=address: f"Ban {said}\n" in host.said(), PATIENCE, "a ban")
             slowest = max(slowest, time.monotonic() - begin)
+            dearest = max(dearest, cpu(host.pid) - spent)
     except Failed:
-        return PATIENCE
+        return PATIENCE, PATIENCE
     finally:
         over.set()
         gun.join()
-    return slowest
+    return slowest, dearest
