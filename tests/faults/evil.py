@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import peers
 from bench.cost import Failed, until
-from faults.beside import Fail2ban
+from faults.contenders import Fail2ban
 from faults.host import Host, failure, stamp
 from faults.rows import Row
 
