@@ -84,10 +84,11 @@ def made(name: str, *, small: bool) -> Iterator[Row]:
         assert child.stdout
         assert child.stderr
         for text in child.stdout:
-            yield Row(**json.loads(text))
+            yield Row(**{**json.loads(text), "case": name})
         said = child.stderr.read().decode(errors="replace").strip()
     if child.returncode:
-        yield Row(name, 1, "error", "0", passed=False, seen=said.rpartition("\n")[2] or "killed")
+        yield Row(name, 1, "error", "0", passed=False, seen=said.rpartition("\n")[2] or "killed",
+                  case=name)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -58,12 +58,21 @@ def test_the_table_takes_the_place_of_the_former(tmp_path, monkeypatch):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{table.BEGIN}\nformer\n{table.END}\nafter\n")
     monkeypatch.setattr(table, "DOCUMENT", page)
-    row = Row("kill -9", 0, "wrong", "<= 0", passed=True, seen="a|b", others={"fail2ban": "loses"})
+    row = Row(
+        "kill -9",
+        0,
+        "wrong",
+        "<= 0",
+        passed=True,
+        seen="a|b",
+        others={"fail2ban": "loses"},
+        case="kill",
+    )
 
     table.document([row])
 
     text = page.read_text()
     assert text.startswith(f"before\n{table.BEGIN}\n")
     assert text.endswith(f"\n{table.END}\nafter\n")
-    assert "| kill -9 | 0 wrong | &lt;= 0 | yes | a\\|b | fail2ban: loses |" in text
+    assert "| kill -9 | 0 wrong | &lt;= 0 | yes | a\\|b | fail2ban: loses | kill |" in text
     assert "former" not in text
