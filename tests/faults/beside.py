@@ -105,7 +105,7 @@ def _door(one: Contender, number: int, end: Callable[[], None]) -> Outcome:
         if since is not None:
             gaps.append(time.monotonic() - since)
 
-    watcher = threading.Thread(target=look)
+    watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
     try:
         end()

@@ -76,7 +76,7 @@ def _under_fire(host: Host, rounds: int) -> float:
                 log.write(f"{line()}\n")
             over.wait(PACE)
 
-    gun = threading.Thread(target=fire)
+    gun = threading.Thread(target=fire, daemon=True)
     gun.start()
     slowest = 0.0
     try:

@@ -30,7 +30,7 @@ class Watched:
     def __init__(self, refuses: Callable[[], bool]) -> None:
         self.refuses, self.longest, self.looks = refuses, 0.0, 0
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self._look)
+        self.thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> Self:
         self.thread.start()
