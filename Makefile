@@ -57,7 +57,7 @@ bench-slow: $(STAMP)  ## the growth curve up to 10 million lines (root)
 	@$(BIN)/python -m bench --slow growth
 
 .PHONY: faults
-faults: packages  ## kill, cut, corrupt, fill, forge: build/faults.json (root; ROWS="kill fuzz")
+faults: packages  ## every fault, others beside us, half an hour: build/faults.json (root; ROWS="kill fuzz")
 	@$(BIN)/python -m faults $(ROWS)
 
 .PHONY: demo

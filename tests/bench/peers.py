@@ -24,28 +24,39 @@ def fail2ban() -> Path:
     return fetch(VERSION)
 
 
-def unpacked(package: str) -> Path:
-    """Return where one of Debian's packages is.
+def package(name: str) -> Path:
+    """Return where one of Debian's packages is, as it comes.
 
     Raises:
         Failed: it cannot be had.
     """
-    target = ROOT / "build" / "debian" / package
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        for command in (
-            f"apt-get -o APT::Sandbox::User=root download {package}",
-            f"dpkg -x {package}_*.deb unpacked",
-        ):
-            done = subprocess.run(
-                command, shell=True, cwd=folder, capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                raise Failed(f"{package} cannot be had: {done.stderr.strip()}")
-        (Path(folder) / "unpacked").rename(target)
+    folder = ROOT / "build" / "debian" / "packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (found := list(folder.glob(f"{name}_*.deb"))):
+        _run(f"apt-get -o APT::Sandbox::User=root download {name}", folder, name)
+        found = list(folder.glob(f"{name}_*.deb"))
+    return found[0]
+
+
+def unpacked(name: str) -> Path:
+    """Return where one of Debian's packages is unpacked.
+
+    Raises:
+        Failed: it cannot be had.
+    """
+    target = ROOT / "build" / "debian" / name
+    if not target.is_dir():
+        archive = package(name)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            _run(f"dpkg -x {archive} unpacked", Path(folder), name)
+            (Path(folder) / "unpacked").rename(target)
     return target
+
+
+def _run(command: str, folder: Path, name: str) -> None:
+    done = subprocess.run(command.split(), cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"{name} cannot be had: {done.stderr.strip()}")
 
 
 def fail2ban_env(*, inotify: bool = False) -> dict[str, str]:

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from bench import peers
 from bench.cost import TIED
@@ -35,20 +37,43 @@ def main(arguments: list[str]) -> int:
     if os.geteuid() != 0:
         print("faults: must be root, for namespaces of its own", file=sys.stderr)
         return 1
-    rows, began = [], time.monotonic()
-    for name in asked.cases or CASES:
-        for row in made(name, small=asked.small):
-            rows.append(row)
-            print(table.line(row), flush=True)
+    began = time.monotonic()
+    if not asked.small and not asked.cases:
+        table.save([])  # a whole run begins with none of another commit
+    rows = _all(asked.cases or list(CASES), small=asked.small)
     failed = [row for row in rows if not row.passed]
     seconds = time.monotonic() - began
     print(f"{len(rows)} rows, {len(failed)} failed; {table.machine()}; {seconds:.0f} s", flush=True)
-    if not asked.small:
-        # Rows that ran alone take the place of their former selves.
-        new = {row.name: row for row in rows}
-        old = [new.pop(row.name, row) for row in table.loaded()] if asked.cases else []
-        table.save([*old, *new.values()])
     return 1 if failed else 0
+
+
+def _all(names: list[str], *, small: bool) -> list[Row]:
+    """Return the rows of all cases, each told as soon as it is there, and kept with its case."""
+    keeping = threading.Lock()
+
+    def lane(*, aside: bool) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = {}
+        for name in (name for name in names if CASES[name].aside is aside):
+            found[name] = []
+            for row in made(name, small=small):
+                found[name].append(row)
+                print(table.line(row), flush=True)
+            if not small:
+                with keeping:
+                    table.save(_with(name, found[name]))
+        return found
+
+    with ThreadPoolExecutor() as lanes:
+        aside = lanes.submit(lane, aside=True)
+        found = {**lane(aside=False), **aside.result()}
+    return [row for name in names for row in found[name]]
+
+
+def _with(name: str, rows: list[Row]) -> list[Row]:
+    """Return the rows that are kept, a case's in the place of its former ones."""
+    known = [row for row in table.loaded() if row.case in CASES and row.case != name]
+    order = list(CASES)
+    return sorted([*known, *rows], key=lambda row: order.index(row.case))
 
 
 def made(name: str, *, small: bool) -> Iterator[Row]:
@@ -68,10 +93,11 @@ def made(name: str, *, small: bool) -> Iterator[Row]:
         assert child.stdout
         assert child.stderr
         for text in child.stdout:
-            yield Row(**json.loads(text))
+            yield Row(**{**json.loads(text), "case": name})
         said = child.stderr.read().decode(errors="replace").strip()
     if child.returncode:
-        yield Row(name, 1, "error", "0", passed=False, seen=said.rpartition("\n")[2] or "killed")
+        yield Row(name, 1, "error", "0", passed=False, seen=said.rpartition("\n")[2] or "killed",
+                  case=name)  # fmt: skip
 
 
 if __name__ == "__main__":

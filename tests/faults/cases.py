@@ -5,7 +5,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from faults import beside, clock, evil, files, fuzz, inject, journald, kills
+from faults import (
+    beside,
+    clock,
+    contenders,
+    evil,
+    files,
+    flushes,
+    fuzz,
+    hang,
+    inject,
+    journald,
+    kills,
+    rotation,
+    tools,
+)
 from faults.rows import Row
 
 
@@ -16,11 +30,13 @@ class Case(NamedTuple):
         make: given an empty folder and ``small``, yields its rows.
         lab: it starts hosts of the lab, and no namespaces of its own.
         needs: Debian's packages of others, fetched before.
+        aside: it runs beside the others, on another core; none of its figures is a time.
     """
 
     make: Callable[..., Iterator[Row]]
     lab: bool = False
     needs: tuple[str, ...] = ()
+    aside: bool = False
 
 
 CASES = {
@@ -29,14 +45,20 @@ CASES = {
     "corrupt": Case(files.corrupt),
     "full": Case(files.full),
     "readonly": Case(files.readonly),
-    "fuzz": Case(fuzz.fuzz),
+    "rotation": Case(rotation.rotation),
+    "flush": Case(flushes.flush),
+    "tools": Case(tools.tools, lab=True),
+    "docker": Case(tools.docker, needs=tools.DOCKER),
+    "hang": Case(hang.hang),
+    "fuzz": Case(fuzz.fuzz, aside=True),
+    "guided": Case(fuzz.guide, aside=True),
     "inject": Case(inject.inject),
     "clock": Case(clock.clock),
     "crowd": Case(clock.crowd),
     "soak": Case(clock.soak),
     "journald": Case(journald.journald, lab=True),
     "evil": Case(evil.evil, needs=("python3-pyinotify",)),
-    "beside": Case(beside.beside, needs=("python3-pyinotify",)),
+    "beside": Case(beside.beside, needs=contenders.PACKAGES),
 }
 
 __all__ = ["CASES", "Case", "Path"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import peers
 from bench.cost import Failed, cpu, until
-from faults.beside import Fail2ban
+from faults.contenders import Fail2ban
 from faults.host import Host, failure, stamp
 from faults.rows import Row
 
@@ -84,7 +84,7 @@ def _under_fire(host: Host, rounds: int) -> tuple[float, float]:
                 log.write(f"{line()}\n")
             over.wait(PACE)
 
-    gun = threading.Thread(target=fire)
+    gun = threading.Thread(target=fire, daemon=True)
     gun.start()
     slowest = dearest = 0.0
     try:

@@ -30,7 +30,9 @@ def power(folder: Path, *, small: bool) -> Iterator[Row]:
     with Host(folder / "host") as host:
         host.start()
         over = threading.Event()
-        writer = threading.Thread(target=attack, args=(host.log, chance.random(), over, 0.001))
+        writer = threading.Thread(
+            target=attack, args=(host.log, chance.random(), over, 0.001), daemon=True
+        )
         writer.start()
         for n in range(times):
             time.sleep(chance.uniform(0.05, 0.4))

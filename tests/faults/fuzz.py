@@ -14,53 +14,44 @@ from pathlib import Path
 
 from bench.cost import Failed
 from conformance.fetch import ROOT
-from faults.host import Host, failure, seeded
+from faults import guided
+from faults.host import SEED, Host, failure, seeded
 from faults.rows import Broken, Row
-from stockade_agent import cli
+from stockade_agent import answers, cli, options
 
 
-SECONDS = 200.0
-"""Of each of three kinds; with ``small`` a hundredth."""
+SECONDS = {"blind": 60.0, "guided": 160.0}
+"""Of each of three kinds, 11 minutes in all; with ``small`` a fiftieth."""
 GROWTH = 24.0
 """MiB that an agent may grow while nonsense is poured over it."""
 RAW = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\udc80-\udcff]")
 """What a terminal might obey, and what is no text."""
 WORDS = (
-    *(
-        "status",
-        "ban",
-        "unban",
-        "ping",
-        "reload",
-        "get",
-        "set",
-        "attempt",
-        "stop",
-        "",
-        "\0",
-        "status ",
-    ),
-    *(
-        "sshd",
-        "all",
-        "192.0.2.7",
-        "::ffff:192.0.2.7",
-        "0.0.0.0/0",
-        "::/0",
-        "198.51.100.0/24",
-        "a" * 999,
-    ),
-    *("\ud800", "\x1b[2J", "$(id)", "../../etc", "%s%n", "<ip>", "-1", "1e999", "None"),
+    *(*answers._ANSWERS, "reload", "stop", "", "\0", "status "),
+    *("sshd", "all", "192.0.2.7", "::ffff:192.0.2.7", "0.0.0.0/0", "::/0", "198.51.100.0/24"),
+    *("a" * 999, "\ud800", "\x1b[2J", "$(id)", "../../etc", "%s%n", "<ip>", "-1", "1e999", "None"),
 )
+"""Every command that the agent answers, and what clients might put beside it."""
+OPTIONS = (*options._OF_AGENT, *options._OF_JAIL, *options._CHANGES, *WORDS)
 VALUES = (None, True, 0, -1, 10**40, 1e308, [], {}, [[]], {"a": {"b": []}}, "x")
 
 
 def fuzz(folder: Path, *, small: bool) -> Iterator[Row]:
-    """Yield a row each of socket, configuration and lines."""
-    seconds = SECONDS / 100 if small else SECONDS
+    """Yield a row each of socket, configuration and lines, given to the agent from outside."""
+    seconds = SECONDS["blind"] / 50 if small else SECONDS["blind"]
     yield _row("control socket", *_requests(folder / "socket", seconds))
     yield _row("configuration reader", *_configurations(folder / "configuration", seconds))
     yield _row("log lines", *_lines(folder / "lines", seconds))
+
+
+def guide(_folder: Path, *, small: bool) -> Iterator[Row]:
+    """Yield the same where what its code does with them guides what comes next."""
+    seconds = SECONDS["guided"] / 50 if small else SECONDS["guided"]
+    for target in guided.TARGETS:
+        wrong, tried = guided.fuzzed(target, seconds, SEED)
+        yield Row.broken(
+            f"fuzzing of {target} guided by coverage: exceptions, hangs, raw text", wrong, tried
+        )
 
 
 def _row(what: str, wrong: list[str], tried: str) -> Row:
@@ -124,8 +115,10 @@ def request(chance: random.Random) -> bytes:
     if kind == 3:
         data = {
             "command": chance.choice(WORDS),
-            "jail": chance.choice(WORDS),
-            "ids": list(WORDS[11:15]),
+            "jail": chance.choice(("sshd", "", *WORDS)),
+            "ids": chance.sample(WORDS, 3),
+            "option": chance.choice(OPTIONS),
+            "words": chance.sample(WORDS, chance.randrange(3)),
         }
     text = json.dumps(data).encode()
     if kind == 4:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Text that clients choose, and that looks like something else: addresses, commands, escapes."""
 
+import itertools
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.cost import until
@@ -15,7 +17,6 @@ from faults.rows import Row
 
 VICTIM = "203.0.113.66"
 """Never did anything."""
-REAL = "198.51.100.{}"
 LINES = (
     "Invalid user {user} from {real} port 40022",
     "Failed password for invalid user {user} from {real} port 40022 ssh2",
@@ -34,6 +35,21 @@ LINES = (
     "error: PAM: Authentication failure for illegal user {user} from {real}",
     "Bad protocol version identification '{user}' from {real} port 40022",
     "Accepted password for {user} from {real} port 40022 ssh2",
+)
+DROPBEAR = (
+    "Bad password attempt for '{user}' from {real}:40022",
+    "Bad PAM password attempt for '{user}' from {real}:40022",
+    "Exit before auth from <{real}:40022>: (user '{user}', 2 fails): Exited normally",
+    "Exit ({user}) from <{real}:40022>: Disconnect received",
+)
+NAMES = (
+    # What a client lets its reverse DNS say, where a log has that in the address's place
+    # (CVE-2009-0362, CVE-2006-6302): no jail here asks the DNS.
+    f"{VICTIM}.attacker.example",
+    f"x{VICTIM}",
+    f"{VICTIM}@attacker.example",
+    "203-0-113-66.attacker.example",
+    f"attacker.example ({VICTIM})",
 )
 MARK = "{mark}"
 USERS = (
@@ -81,39 +97,35 @@ actionban = printf '%%s\\n' '<ip>' '<F-USER>' '<matches>' >> {told}
 def inject(folder: Path, *, small: bool) -> Iterator[Row]:
     """Yield who was banned, what was run, and what reached a terminal raw."""
     mark, told, asked = folder / "mark", folder / "told", folder / "asked"
-    users = USERS[::3] if small else USERS
-    real = set()
-    action = "%(banaction)s[port=22]\n mark"
-    options: dict[str, object] = {
+    usual: dict[str, object] = {
+        "enabled": "true",
+        "usedns": "no",
         "maxretry": 1,
-        "action": action,
-        "filter": "sshd[mode=aggressive]",
+        "port": "22",
+        "banaction": "nftables-multiport",
+        "action": "%(banaction)s[port=22]\n mark",
     }
-    with Host(folder / "host", firewall="nftables", options=options) as host:
+    with Host(folder / "host", firewall="nftables") as host:
+        logs = {"sshd": host.log, "dropbear": host.folder / "dropbear.log"}
+        host.configure(
+            **{
+                name: {**usual, "filter": f"{name}[mode=aggressive]", "logpath": log}
+                for name, log in logs.items()
+            }
+        )
+        shutil.copy(ROOT / "roles/dropbear/filter.d/dropbear.conf", host.etc / "filter.d")
         (host.etc / "action.d").mkdir()
         (host.etc / "action.d/mark.conf").write_text(ACTION.format(told=told, asked=asked))
+        logs["dropbear"].touch()
         host.start()
-        number = 0
-        with host.log.open("a", encoding="utf-8", newline="\n") as log:
-            for user in users:
-                for line in LINES:
-                    number += 1
-                    address = (
-                        REAL.format(number % 250)
-                        if number < 250
-                        else f"198.51.{100 + number // 250}.{number % 250}"
-                    )
-                    real.add(address)
-                    name = user.replace("{mark}", str(mark)).replace("{stamp}", stamp())
-                    text = line.replace("{user}", name).replace("{real}", address)
-                    log.write(f"{stamp()} host sshd[{number + 1000}]: {text}\n")
+        real, number = _written(logs, str(mark), USERS[::3] if small else USERS)
         status = host.until_quiet()
-        banned = {ban.id for ban in status.jails[0].bans}
-        until(lambda: kernel() == banned, 20, "the kernel agrees")
+        until(lambda: host.status().lines >= number, 60, "all lines read")
+        status = host.status()
+        banned = {ban.id for jail in status.jails for ban in jail.bans}
+        until(lambda: kernel() | kernel("dropbear") == banned, 20, "the kernel agrees")
         until(
-            lambda: asked.exists() and len(asked.read_text().split()) >= len(banned),
-            120,
-            "the actions",
+            lambda: asked.exists() and set(asked.read_text().split()) >= banned, 120, "the actions"
         )
         screens = [(host.folder / "said").read_bytes()]
         for words in (("status", "sshd"), ("status",), ("status", "--json")):
@@ -121,8 +133,10 @@ def inject(folder: Path, *, small: bool) -> Iterator[Row]:
             env = {"PYTHONPATH": str(ROOT / "agent"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
             done = subprocess.run(command, env=env, capture_output=True, check=False)
             screens.append(done.stdout + done.stderr)
-        tried = f"{number} lines, {len(banned)} bans"
+        each = [f"{jail.banned_now} by {jail.name}" for jail in status.jails]
+        tried = f"{number} lines, bans: {', '.join(each)}"
         wrong = [f"{who} is banned" for who in banned - real]
+        wrong += [f"{jail.name} bans nobody" for jail in status.jails if not jail.banned_now]
         yield Row.broken("forged addresses in user names: banned though innocent", wrong, tried)
         ran = [f"{mark.name} was made"] if mark.exists() else []
         ran += [action.problem for action in status.jails[0].actions if action.problem]
@@ -130,3 +144,20 @@ def inject(folder: Path, *, small: bool) -> Iterator[Row]:
         obeyed = [found for screen in screens if (found := raw(screen))]
         yield Row.broken("escapes in user names: raw in a log or on a terminal", obeyed, tried)
         host.stop()
+
+
+def _written(logs: dict[str, Path], mark: str, users: Sequence[str]) -> tuple[set[str], int]:
+    """Write all lines with all users and names; return who really failed, and how many lines."""
+    real, number = set(), 0
+    for name, lines in (("sshd", LINES), ("dropbear", DROPBEAR)):
+        with logs[name].open("a", encoding="utf-8", newline="\n") as log:
+            for user, line in itertools.product((*users, None), lines):
+                for host in NAMES if user is None else ("",):
+                    number += 1
+                    address = host or f"198.51.{100 + number // 250}.{number % 250}"
+                    real.update(() if host else (address,))
+                    text = "root" if user is None else user
+                    text = text.replace("{mark}", mark).replace("{stamp}", stamp())
+                    text = line.replace("{user}", text).replace("{real}", address)
+                    log.write(f"{stamp()} host {name}[{number + 1000}]: {text}\n")
+    return real, number

@@ -71,7 +71,7 @@ def journald(_folder: Path, *, small: bool) -> Iterator[Row]:
         def write() -> None:
             host.run(["python3", "/opt/writer.py", str(number), "0.002"], timeout=600)
 
-        writer = threading.Thread(target=write)
+        writer = threading.Thread(target=write, daemon=True)
         writer.start()
         while writer.is_alive():
             host.run(chance.choice(FAULTS), check=False)

@@ -36,7 +36,9 @@ def kill(folder: Path, *, small: bool) -> Iterator[Row]:
         whole.start()
         host.start()
         over = threading.Event()
-        writer = threading.Thread(target=attack, args=(host.log, chance.random(), over))
+        writer = threading.Thread(
+            target=attack, args=(host.log, chance.random(), over), daemon=True
+        )
         writer.start()
         kills = 0
         while kills < times:

@@ -19,6 +19,7 @@ class Row:
         goal: in words.
         others: program -> what it does in the same case, or promises.
         seen: whatever tells how much was tried, and the first thing that was wrong.
+        case: what ``make faults ROWS=…`` makes it again with.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Row:
     passed: bool
     seen: str = ""
     others: dict[str, str] = field(default_factory=dict)
+    case: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON's own types."""

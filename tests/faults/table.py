@@ -28,8 +28,8 @@ def markdown(rows: Iterable[Row]) -> str:
     lines = [
         f"`make faults` on {machine()}:",
         "",
-        "| fault | figure | goal | passed | seen | what others do |",
-        "|---|---|---|---|---|---|",
+        "| fault | figure | goal | passed | seen | what others do | ROWS |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         others = "; ".join(f"{who}: {what}" for who, what in row.others.items())
@@ -40,6 +40,7 @@ def markdown(rows: Iterable[Row]) -> str:
             "yes" if row.passed else "no",
             row.seen,
             others,
+            row.case,
         )
         lines.append("| " + " | ".join(map(_cell, cells)) + " |")
     return "\n".join(lines)

@@ -53,17 +53,43 @@ def test_the_exit_code_tells(monkeypatch, capsys, wrong, code):
     assert f"kills: {len(wrong)} wrong (goal 0); 8 kills" in capsys.readouterr().out
 
 
+def test_a_case_that_is_made_again_takes_its_own_place(tmp_path, monkeypatch):
+    """Rows of other cases are kept, and all stand in the order of the cases."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(table, "JSON", tmp_path / "faults.json")
+    seen = iter("abc")
+    monkeypatch.setattr(
+        "faults.__main__.made",
+        lambda name, *, small: iter(
+            [Row(name, 0, "", "0", passed=True, seen=next(seen), case=name)]
+        ),
+    )
+    for name in ("power", "kill", "power"):
+        main([name])
+
+    assert [("kill", "b"), ("power", "c")] == [(row.case, row.seen) for row in table.loaded()]
+
+
 def test_the_table_takes_the_place_of_the_former(tmp_path, monkeypatch):
     """What stands between the marks in the document is replaced, and nothing else."""
     page = tmp_path / "page.md"
     page.write_text(f"before\n{table.BEGIN}\nformer\n{table.END}\nafter\n")
     monkeypatch.setattr(table, "DOCUMENT", page)
-    row = Row("kill -9", 0, "wrong", "<= 0", passed=True, seen="a|b", others={"fail2ban": "loses"})
+    row = Row(
+        "kill -9",
+        0,
+        "wrong",
+        "<= 0",
+        passed=True,
+        seen="a|b",
+        others={"fail2ban": "loses"},
+        case="kill",
+    )
 
     table.document([row])
 
     text = page.read_text()
     assert text.startswith(f"before\n{table.BEGIN}\n")
     assert text.endswith(f"\n{table.END}\nafter\n")
-    assert "| kill -9 | 0 wrong | &lt;= 0 | yes | a\\|b | fail2ban: loses |" in text
+    assert "| kill -9 | 0 wrong | &lt;= 0 | yes | a\\|b | fail2ban: loses | kill |" in text
     assert "former" not in text

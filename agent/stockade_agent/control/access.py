@@ -105,3 +105,23 @@ def _list(group: int) -> bytes:
         (_OTHERS, _NOTHING, _NOBODY),
     )
     return _VERSION.pack(2) + b"".join(_ENTRY.pack(*entry) for entry in entries)
+
+
+def listener_lives(connection: socket.socket) -> bool:
+    """Return whether the process that listens is there.
+
+    One that was killed may have left a child that holds the socket until it becomes a firewall's
+    tool: nobody answers there.
+    """
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid = _CREDENTIALS.unpack(raw)[0]
+    if pid <= 0:
+        # Of another namespace.
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

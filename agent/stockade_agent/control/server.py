@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Callable, Optional
 
-from stockade_agent.control.access import Peer, open_to, peer_of
+from stockade_agent.control.access import Peer, listener_lives, open_to, peer_of
 from stockade_agent.control.allowance import REQUEST, Allowances
 from stockade_agent.control.protocol import MAX_LINE, MAX_QUESTION, NO_JAIL, Request
 from stockade_agent.control.rows import pieces
@@ -366,4 +366,8 @@ def _clear(path: str) -> None:
         except BlockingIOError:
             # Its backlog is full: somebody is there.
             pass
+        else:
+            if not listener_lives(probe):
+                os.unlink(path)
+                return
     raise ControlError(f"{path}: another agent answers there", remedy="stop it first")

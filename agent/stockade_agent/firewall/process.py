@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ class Shell:
         }
         self._echo_escapes: Optional[bool] = None
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._over = False
+        self._starting, self._over = threading.Lock(), False
 
     @property
     def echo_escapes(self) -> bool:
@@ -91,22 +92,23 @@ class Shell:
             timeout: in seconds; then it is killed with all that it started.
             slow: called once if it takes longer than ``PATIENCE``.
         """
-        if self._over:
-            return Ended(ok=False, problem="not started: the agent ends")
         environment = {**self._environment, **{os.fsencode(k): v for k, v in variables.items()}}
-        try:
-            process = subprocess.Popen(
-                (SHELL, "-c", text),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                umask=0o077,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return Ended(ok=False, problem=f"{SHELL} cannot be started: {error.strerror}")
-        self._running.add(process)
+        with self._starting:
+            if self._over:
+                return Ended(ok=False, problem="not started: the agent ends")
+            try:
+                process = subprocess.Popen(
+                    (SHELL, "-c", text),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    umask=0o077,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                return Ended(ok=False, problem=f"{SHELL} cannot be started: {error.strerror}")
+            self._running.add(process)
         try:
             with process.stdout as output:  # type: ignore[union-attr]
                 said, in_time = self._attend(process, output, timeout, slow)
@@ -122,7 +124,9 @@ class Shell:
 
     def kill(self) -> None:
         """Kill all that is running now, and start nothing more."""
-        self._over = True
+        # What is just being started must be known, or nothing would end it.
+        with self._starting:
+            self._over = True
         for process in tuple(self._running):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

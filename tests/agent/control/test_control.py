@@ -4,8 +4,11 @@
 import json
 import os
 import random
+import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -197,6 +200,32 @@ def test_the_socket_of_a_dead_agent_is_replaced(path):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
     Server(path, time.monotonic).close()
+
+    assert not Path(path).exists()
+
+
+HOLDER = """
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+if child := os.fork():
+    print(child, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_socket_that_a_child_of_a_dead_agent_holds_is_replaced(path):
+    """A kill between fork and exec of a command leaves a child that listens: nobody answers."""
+    argv = [sys.executable, "-c", HOLDER, path]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent:
+        child = int(agent.stdout.readline())
+        agent.kill()
+        agent.wait()
+        try:
+            Server(path, time.monotonic).close()
+        finally:
+            os.kill(child, signal.SIGKILL)
 
     assert not Path(path).exists()
 

@@ -2,6 +2,8 @@
 """Does a command run as it should, and end when it must?"""
 
 import os
+import subprocess
+import threading
 import time
 
 import pytest
@@ -115,3 +117,19 @@ def test_echo(shell):
     shell_is = os.path.basename(os.path.realpath("/bin/sh"))
 
     assert {"dash": True, "bash": False}.get(shell_is, shell.echo_escapes) == shell.echo_escapes
+
+
+def test_a_command_that_is_just_being_started_is_killed(shell, monkeypatch):
+    """Who ends while another thread starts a command leaves nothing of it behind."""
+    killer, popen = threading.Thread(target=shell.kill), subprocess.Popen
+
+    def started(*words, **options):
+        killer.start()
+        killer.join(0.3)  # long enough to kill all that is known, were it not held up
+        return popen(*words, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    ended = shell.run("sleep 30", {}, 20)
+    killer.join()
+
+    assert Ended(ok=False, problem="killed by SIGKILL") == ended

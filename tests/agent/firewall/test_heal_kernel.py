@@ -9,42 +9,17 @@ import time
 
 import pytest
 
+from faults.flushes import IDS, IN_TIME, IPTABLES_FAULTS, NFT_FAULTS, SAVED
 from stockade_agent.healing import POLL, WAR
 
 
 pytestmark = pytest.mark.lab
 
-IDS = ["192.0.2.1", "192.0.2.2", "198.51.100.0/24", "2001:db8::7"]
 NFT = ("nft", "list", "table", "inet", "stockade")
 IPTABLES = ("sh", "-c", "iptables-save -t filter; ip6tables-save -t filter")
-SAVED = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
 TIMES = re.compile(r"(\d+(h|m|s|ms))+,?")
 DEADLINE = 20.0
 RUNS = 9
-IN_TIME = 2.0
-"""Seconds that the contract gives where the kernel tells of a change."""
-
-NFT_FAULTS = {
-    "flush-ruleset": "nft flush ruleset",
-    "delete-table": "nft delete table inet stockade",
-    "flush-table": "nft flush table inet stockade",
-    "flush-chain": "nft flush chain inet stockade input",
-    "flush-set": "nft flush set inet stockade v4-sshd",
-    "delete-element": "nft delete element inet stockade v4-sshd '{ 192.0.2.1 }'",
-    "delete-ipv6": "nft delete element inet stockade v6-sshd '{ 2001:db8::7 }'",
-    "accept-all": "nft insert rule inet stockade input accept",
-    "policy": "nft chain inet stockade input '{ policy drop; }'",
-}
-IPTABLES_FAULTS = {
-    "flush": "iptables -F",
-    "flush-and-delete": "iptables -F && iptables -X",
-    "flush-ipv6": "ip6tables -F",
-    "flush-chain": "iptables -F f2b-sshd",
-    "delete-jump": "iptables -D INPUT 1",
-    "delete-rule": "iptables -D f2b-sshd -s 192.0.2.1 -j REJECT",
-    "restore": "iptables-restore < saved",
-    "flush-ruleset": "nft flush ruleset",
-}
 
 
 class Scene:
