@@ -58,7 +58,7 @@ AGENT = {
     | {"budget", "buffer", "dates", "failregex", "gate", "identity", "lines", "naming"}
     | {"sessions", "shapes", "sweep", "trace"},
     "counts": BASE,
-    "jail": BASE | {"counts", "filter", "ignore", "formula", "later"},
+    "jail": BASE | {"counts", "filter", "ignore", "formula"},
 }
 AGENT |= {
     "heap": BASE,

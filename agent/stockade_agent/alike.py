@@ -23,6 +23,9 @@ from stockade_agent.syntax import parser, sre
 DIGIT, HEX = "0", "\x01"
 """What stands in a shape for any decimal digit, and for any of ``0-9a-f``."""
 
+MOST_STEPS = 4000
+"""Steps of a walk: those of stock filters take a hundred, in lines of any length."""
+
 _REPEATS = {sre.MAX_REPEAT, sre.MIN_REPEAT, getattr(sre, "POSSESSIVE_REPEAT", sre.MAX_REPEAT)}
 _ATOMIC = getattr(sre, "ATOMIC_GROUP", None)
 _EXACT = 16
@@ -78,15 +81,18 @@ class Alike:
         except (re.error, RecursionError, _Beyond):
             self.known = self.blind = False
 
-    def tested(self, shape: str, *, anywhere: bool) -> Tested:
-        """Return what the regex can look at.
+    def tested(self, shape: str, *, anywhere: bool) -> Optional[Tested]:
+        """Return what the regex can look at, or None if that takes too long to tell.
 
         Args:
             shape: a text, ``DIGIT`` and ``HEX`` for what may be one of several characters.
             anywhere: it is searched for, not matched at the begin.
         """
         walk = _Walk(shape)
-        walk.sequence(self._nodes, (2 << len(shape)) - 1 if anywhere else 1)
+        try:
+            walk.sequence(self._nodes, (2 << len(shape)) - 1 if anywhere else 1)
+        except _Beyond:
+            return None
         return Tested(walk.places, max(walk.looked.bit_length() - 1, 0))
 
     def _sequence(self, nodes: Any, flags: int) -> list[_Node]:
@@ -139,7 +145,7 @@ def alike(regex: re.Pattern[str]) -> Alike:
 
 
 class _Beyond(Exception):
-    """A backreference, which compares text, or what a later Python brings."""
+    """A backreference, which compares text, what a later Python brings, or too long a walk."""
 
 
 _CHAR, _EITHER, _REPEAT, _LOOK, _PLACE = range(5)
@@ -185,11 +191,14 @@ class _Walk:
     """One walk."""
 
     def __init__(self, shape: str) -> None:
-        self.places = self.looked = 0
+        self.places = self.looked = self._steps = 0
         self._accepting = _layout(shape).accepting
 
     def sequence(self, nodes: list[_Node], at: int) -> int:
         """Return where a sequence can end that begins at any of some places."""
+        self._steps += len(nodes)
+        if self._steps > MOST_STEPS:
+            raise _Beyond
         for node in nodes:
             if not at:
                 break

@@ -18,23 +18,13 @@ with the base time first and prolongs within ten seconds.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Callable, NamedTuple, Optional, Protocol
 
 from stockade_agent.counts import Count, Counts
 from stockade_agent.errors import RegexError
-from stockade_agent.later import Later
-from stockade_agent.model import (
-    FOREVER,
-    Ban,
-    Escalation,
-    Failure,
-    JailSpec,
-    Tally,
-    Target,
-    target,
-)
+from stockade_agent.model import FOREVER, Ban, Escalation, Failure, JailSpec, Tally, Target, target
 
 
 MAX_DOUBLINGS = 20
@@ -269,11 +259,10 @@ class Jail:
             count.retry += failure.attempts
             count.failures += 1
             count.matches = self._kept(count.matches + failure.matches)
-            if not count.data:
-                count.data = _kept(failure.data)
+            count.data = count.data or failure.data
         else:
             matches = self._kept(failure.matches)
-            count = Count(failure.at, failure.attempts, matches, _kept(failure.data))
+            count = Count(failure.at, failure.attempts, matches, failure.data)
         self._counts.put(failure.id, count, horizon)
         return count
 
@@ -326,10 +315,6 @@ class Jail:
         if ban.expires_at is not None:
             heapq.heappush(self._ends, (ban.expires_at, ban.id))
         return ban
-
-
-def _kept(data: Mapping[str, str]) -> Mapping[str, str]:
-    return data.now if isinstance(data, Later) else data
 
 
 class _Bantime:

@@ -11,7 +11,7 @@ class Later(Mapping[str, str]):
     """Values that are put together only when somebody asks for them.
 
     Args:
-        make: puts them together, of ``parts``.
+        make: puts them together, of ``parts``; there is one at least.
     """
 
     __slots__ = ("_made", "_make", "_parts")
@@ -20,18 +20,19 @@ class Later(Mapping[str, str]):
         self._make, self._parts = make, parts
         self._made: Optional[dict[str, str]] = None
 
-    @property
-    def now(self) -> dict[str, str]:
-        """The values as a plain dictionary."""
+    def __bool__(self) -> bool:
+        return True
+
+    def __getitem__(self, name: str) -> str:
+        return self._now()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    def _now(self) -> dict[str, str]:
         if self._made is None:
             self._made, self._parts = self._make(*self._parts), ()
         return self._made
-
-    def __getitem__(self, name: str) -> str:
-        return self.now[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.now)
-
-    def __len__(self) -> int:
-        return len(self.now)

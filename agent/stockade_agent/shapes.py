@@ -213,12 +213,12 @@ class Shapes:
         tree = alike(self._usual) if self._usual else None
         if tree is None or not tree.known:
             return None
-        places, furthest = tree.tested(shape, anywhere=False)
-        if places >> end or furthest == len(shape):
+        tested = tree.tested(shape, anywhere=False)
+        if tested is None or tested.places >> end or tested.furthest >= len(shape):
             return None
         # So far it looks: lines of other shapes that begin like this have their dates in common.
-        self._looks.add(furthest + 1)
-        key = shape[: furthest + 1], end, stop
+        self._looks.add(tested.furthest + 1)
+        key = shape[: tested.furthest + 1], end, stop
         if len(self._dates) >= _MOST_DATES and key not in self._dates:
             return None
         return self._dates.setdefault(key, {})
@@ -284,8 +284,10 @@ class Shapes:
         if places is None:
             if len(self._walked) >= _MOST_WALKS:
                 self._walked.clear()
-            places = tree.tested(shape, anywhere=not pattern.syntax.begins).places
-            self._walked[key] = places
+            tested = tree.tested(shape, anywhere=not pattern.syntax.begins)
+            if tested is None:
+                return None
+            places = self._walked[key] = tested.places
         return places
 
     def _told(

@@ -62,6 +62,14 @@ def test_furthest():
     assert 8 == alike(re.compile(r"ab.*$")).tested("ab cdef", anywhere=False).furthest
 
 
+def test_long_walks_end():
+    """Repeats of repeats are left alone in a text in which they would take long."""
+    tree = alike(re.compile(r"(?:(?:\w\w|\d\d\d)+ ?)*y"))
+
+    assert tree.tested("a0000b" * 4, anywhere=False) is not None
+    assert tree.tested("a0000b" * 400, anywhere=False) is None
+
+
 ATOMS = (
     *(r"\d", r"\w", r"\S", r"\s", r"\D", ".", "[0-9a-f]", "[^:]", "[^0-4]", "[1-3x]", "1", "a"),
     *("x", ":", " ", "(?i:B)", "[a-d]", "[^a]", r"\b", r"\B", "^", "$", "(?<=1)", "(?<![0-5a])"),
@@ -110,6 +118,7 @@ def test_lines_of_a_shape_match_alike(seed):
         shape = "".join(random.choices(f"00{HEX}{HEX}ax: \nbB", k=random.randint(1, 9)))
         for anywhere, find in ((False, regex.match), (True, regex.search)):
             tested = tree.tested(shape, anywhere=anywhere)
+            assert tested is not None
             fixed = {p: random.choice(CHARS.get(c, c)) for p, c in enumerate(shape)}
             seen = set()
             for _ in range(6):
