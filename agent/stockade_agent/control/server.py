@@ -114,9 +114,10 @@ class Server:
 
         self._look_again(self._clock())
         others: dict[int, int] = {}
+        somebody_comes = False
         for key, mask in self._ready.select(0):
             if key.fileobj is self._listener:
-                self._accept()
+                somebody_comes = True
                 continue
             client = self._clients.get(key.fd)
             if client is None:
@@ -130,7 +131,11 @@ class Server:
             mask = others.get(client.socket.fileno(), 0)
             if mask:
                 self._turn_of_other(client, mask, guarded)
-                return
+                break
+        # Last: a new one may get the descriptor of one that is dropped to make room, and what was
+        # seen on the old one is not about it.
+        if somebody_comes:
+            self._accept()
 
     def close(self) -> None:
         """Drop all clients and remove the socket, unless another agent's stands there now."""

@@ -242,9 +242,9 @@ def test_one_user_has_so_many_connections(serving, others, path):
 
     def crowd():
         clients = [connect(path) for _ in range(MAX_OF_USER + 3)]
-        # Those that are left answer; the agent has closed the others.
+        # When the last is answered all have been let in; the agent has closed the first.
         alive = 0
-        for client in clients:
+        for client in reversed(clients):
             with contextlib.suppress(OSError):
                 client.sendall(Request("ping").to_line())
                 alive += bool(client.recv(1 << 16))
@@ -254,6 +254,21 @@ def test_one_user_has_so_many_connections(serving, others, path):
         assert MAX_OF_USER == others.run(crowd, MEMBER, GROUP)
         roots.sendall(Request("ping").to_line())
         assert roots.recv(1 << 16)
+
+
+def test_a_new_connection_is_not_taken_for_an_old_one(path, others, monkeypatch):
+    """One that gets the descriptor of one that made room, and had sent something, is served."""
+    monkeypatch.setattr(module, "MAX_CLIENTS", 1)
+    server = Server(path, time.monotonic)
+    with connect(path) as old:
+        until(lambda: server.serve(answers) or server._clients)
+        with connect(path), connect(path) as last:
+            old.sendall(Request("ping").to_line())
+            server.serve(answers)
+            last.sendall(Request("ping").to_line())
+            server.serve(answers)
+            assert last.recv(1 << 16)
+    server.close()
 
 
 def test_all_users_together_have_so_many_connections(serving, others, path):
