@@ -69,6 +69,7 @@ AGENT |= {
     "outlets": BASE | {"plain"},
     "log": BASE | {"outlets"},
     "table": BASE | {"plain", "control.protocol"},
+    "prefixes": BASE | {"ignore", "jail"},
     "protected": BASE | {"ignore", "peers"},
     "peers": BASE | {"firewall", "plain"},
     "records": BASE | {"ledger", "log"},
@@ -79,12 +80,12 @@ AGENT |= {
     "ignorecommand": BASE | {"firewall"},
     "guard": BASE
     | {"budget", "ignorecommand", "filter", "ignore", "jail", "log", "naming"}
-    | {"protected", "resolver"},
+    | {"prefixes", "protected", "resolver"},
     "guards": BASE | {"config", "guard", "inspection", "log"},
     "actions": BASE
     | {"config", "control.protocol", "firewall", "guard", "ignorecommand", "log", "records"}
     | {"resolver"},
-    "brake": BASE | {"guard", "log", "records"},
+    "brake": BASE | {"guard", "ignore", "log", "records"},
     "status": BASE
     | {
         "brake",

@@ -9,7 +9,7 @@ Nothing here knows who asks: ``daemon`` lets nobody but root ask for more than `
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, Callable
 
@@ -103,7 +103,8 @@ def _attempt(pipe: Pipe, request: Request, now: float) -> Any:
 def _unban(pipe: Pipe, request: Request, now: float) -> Any:
     wanted, changed = list(request.ids), []
     absent = [] if wanted == ALL else list(dict.fromkeys(wanted))
-    for guard in [pipe.guards.running(request.jail)] if request.jail else pipe.guards.values():
+    guards = [pipe.guards.running(request.jail)] if request.jail else list(pipe.guards.values())
+    for guard in guards:
         meant = {id_: [id_] if wanted == ALL else _meant(guard, id_) for id_ in wanted}
         ids = dict.fromkeys(id_ for found in meant.values() for id_ in found)
         lifted = pipe.unban(guard.name, list(ids), now)
@@ -113,6 +114,7 @@ def _unban(pipe: Pipe, request: Request, now: float) -> Any:
         "changed": list(dict.fromkeys(changed)),
         "count": len(changed),
         "absent": absent,
+        "within": {id_: held for id_ in absent if (held := _holding(guards, id_))},
     }
 
 
@@ -147,6 +149,19 @@ def _meant(guard: Guard, id_: str) -> list[str]:
         return [str(wanted)]
     network, banned = Networks([wanted]), guard.jail.banned.values()
     return [ban.id for ban in banned if ban.address is not None and ban.address in network]
+
+
+def _holding(guards: Iterable[Guard], id_: str) -> list[tuple[str, str]]:
+    """Return the banned networks that hold an address, each with its jail before it."""
+    wanted = target(id_)
+    if wanted is None:
+        return []
+    return [
+        (guard.name, ban.id)
+        for guard in guards
+        for ban in guard.jail.banned.values()
+        if ban.address is not None and "/" in ban.id and wanted in Networks([ban.address])
+    ]
 
 
 def _get(pipe: Pipe, request: Request, _now: float) -> Any:

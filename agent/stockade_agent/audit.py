@@ -257,7 +257,7 @@ def _logs(directory: str, specs: Iterable[JailSpec]) -> Iterator[Finding]:
     look = Survey(lambda _directory, _name: None)
     missing: dict[tuple[Optional[Origin], str], list[str]] = {}
     for spec in specs:
-        if intake.chosen(spec) == intake.JOURNAL:
+        if intake.chosen(spec) != intake.FILE:
             continue
         for log in spec.logpath:
             if not look.find(log.pattern):

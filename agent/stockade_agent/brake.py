@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
 from stockade_agent.guard import Guard
+from stockade_agent.ignore import Networks
 from stockade_agent.log import Log
 from stockade_agent.model import Ban, Shield, Target, target
 from stockade_agent.records import Records
@@ -252,8 +253,9 @@ class Brake:
         shield = guard.spec.shield
         if limits.share and shield is not None and ban.address is not None:
             peers = self._peers(guard.name, shield)
-            surge.live += ban.address in peers
-            others = sum(str(peer) not in guard.jail.banned for peer in peers)
+            banned = Networks([ban.address])
+            surge.live += sum(peer in banned for peer in peers)
+            others = sum(not guard.holds(peer) for peer in peers)
             there = surge.live + others
             if there >= FEW_PEERS and 100 * surge.live > limits.share * there:
                 return f"{surge.live} of {there} who were connected would be banned within an hour"

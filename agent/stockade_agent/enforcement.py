@@ -72,6 +72,7 @@ class Enforcement:
         self._bans: dict[Key, Ban] = {}
         self._unbans: dict[Key, Ban] = {}
         self._intents: dict[Key, Ban] = {}
+        self._superseded: list[Ban] = []
         # Jail -> ids. Dicts, as a set takes up to five times the memory.
         self._enforced: dict[str, dict[str, None]] = {}
 
@@ -144,6 +145,11 @@ class Enforcement:
         self._intents.pop((ban.jail, ban.id), None)
         self._unbans[ban.jail, ban.id] = ban
 
+    def supersede(self, ban: Ban) -> None:
+        """Take the end of a ban whose place others take, which are ordered already."""
+        self.lift(ban)
+        self._superseded.append(ban)
+
     def carry_out(self, now: float, *, at_once: bool = False) -> None:
         """Make all that was ordered so, in one batch, or leave it for ``wait`` seconds.
 
@@ -158,6 +164,9 @@ class Enforcement:
             # Whatever waits, the ledger has it with the position of the log that it comes from.
             self._records.intend(list(self._intents.values()))
             self._intents.clear()
+            # Not before: a crash must not find an address in neither.
+            self._records.lifted(self._superseded)
+            self._superseded.clear()
         since = GAP if self._carried_at is None else now - self._carried_at
         if 0 <= since < GAP and not at_once:
             self.wait = GAP - since

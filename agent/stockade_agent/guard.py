@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Optional
 
 from stockade_agent.budget import Budget
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from stockade_agent.ignorecommand import IgnoreCommand
 
 
+MOST_SPARED = 1000
+"""Prefixes of which it is said that they are not banned."""
 MOST_WAITING = 1000
 """Failures that may wait for a name's addresses; the oldest are dropped, and it is said."""
 
@@ -68,6 +71,13 @@ class Guard:
         self.filter = Filter(spec.filter, findtime=spec.findtime, now=now, budget=self.budget)
         self.jail = Jail(spec, history=history)
         self._shares = False
+        self._prefixes = None
+        if spec.prefix6:
+            # Most hosts of somebody else's configuration count by no prefix.
+            from stockade_agent.prefixes import Prefixes  # noqa: PLC0415
+
+            self._prefixes = Prefixes(spec, self.jail, self._barred)
+        self._spared: set[str] = set()
         self.failed = ""
         self._protected, self._resolver, self._log = protected, resolver, log
         self._names: dict[str, tuple[Address, ...]] = {}
@@ -92,7 +102,7 @@ class Guard:
             names = [field.name for field in fields(self.spec)]
             told = [n for n in names if getattr(self.spec, n) != getattr(self.configured, n)]
             said.append(f"set by hand until the next reload: {', '.join(told)}")
-        if not self.spec.filter.failregex:
+        if not self.spec.filter.failregex and self.spec.backend != "bans":
             said.append("no failregex: nothing can match")
         if self.spec.shield is None and not any(action.holds for action in self.spec.commands):
             said.append("no action of it bans")
@@ -140,6 +150,22 @@ class Guard:
             return []
         self._waiting = deque(item for item in self._waiting if item[1] != name)
         return [ban for failure in mine for ban in self._seen(failure, now)]
+
+    def punished(self, bans: Iterable[Ban], now: float) -> list[Ban]:
+        """Return the bans that bans of other jails earn; each is a failure as of when it began."""
+        if self.failed or self.idle:
+            return []
+        failures = (
+            Failure(
+                at=ban.at,
+                id=ban.id if target(ban.id) == ban.address else str(ban.address),
+                address=ban.address,
+                matches=(f"[{ban.jail}] Ban {ban.id}",),
+            )
+            for ban in bans
+            if ban.at > now - self.spec.findtime
+        )
+        return [ban for failure in failures for ban in self._seen(failure, now)]
 
     def decided(self, now: float) -> list[Ban]:
         """Return the bans of failures that waited for the answer of ``ignorecommand``."""
@@ -205,14 +231,34 @@ class Guard:
         address = target(id)
         if address is None:
             raise ControlError(f"{id!r} is no address or network")
-        why = self._why_never(address, now) or self.ignore.ignored(str(address))
+        why = self._why_never(address, now) or self.ignore.within(address)
         if why:
             raise ControlError(f"{address} is never banned in {self.name}: {why}")
         return address
 
     def never(self, ban: Ban, now: float) -> str:
         """Return why a ban must not be in force, or ""."""
-        return self._why_never(ban.address, now) or self.ignore.ignored(ban)
+        why = self._why_never(ban.address, now) or self.ignore.ignored(ban)
+        if not why and isinstance(ban.address, (IPv4Network, IPv6Network)):
+            why = self.ignore.within(ban.address)
+        return why
+
+    def settled(self, ban: Ban, now: float) -> Sequence[Ban]:
+        """Return a new ban, and those of larger prefixes that it earns; none where one holds it."""
+        return (ban,) if self._prefixes is None else self._prefixes.settled(ban, now)
+
+    def holds(self, address: Target) -> bool:
+        """Return whether an address is banned, by itself or with its prefix."""
+        if str(address) in self.jail.banned:
+            return True
+        return self._prefixes is not None and self._prefixes.holds(address)
+
+    def superseded(self) -> list[Ban]:
+        """Return the bans whose place those of larger prefixes took since the last call."""
+        over = self._prefixes.superseded() if self._prefixes is not None else []
+        for ban in over:
+            self._log.notice(f"[{self.name}] {ban.id} is within a prefix that is banned now")
+        return over
 
     # ---- from a line to a ban
 
@@ -269,6 +315,10 @@ class Guard:
             self._log.ignored(self.name, failure.id, why)
             return None
         self._log.found(self.spec.name, failure.id)
+        if self._prefixes is not None:
+            if not self.ignore.fixed:
+                self._prefixes.forget()
+            failure = self._prefixes.counted(failure, now)
         ban = self.jail.add(failure, now)
         if ban is None:
             return None
@@ -278,6 +328,16 @@ class Guard:
             self._log.warning(f"[{self.name}] {ban.id} would be banned, but is never: {why}")
             return None
         return None if self._is_peer(ban, now) else ban
+
+    def _barred(self, network: IPv6Network, now: float) -> str:
+        """Return why a prefix is never banned, and say it once; "" if it may be."""
+        why = self._why_never(network, now) or self.ignore.within(network)
+        if why and str(network) not in self._spared and len(self._spared) < MOST_SPARED:
+            self._spared.add(str(network))
+            self._log.warning(
+                f"[{self.name}] {network} is never banned as a whole, only what is in it: {why}"
+            )
+        return why
 
     def _wait(self, failure: Failure, name: str) -> None:
         if len(self._waiting) >= MOST_WAITING:
@@ -290,6 +350,8 @@ class Guard:
     def _shelter(self) -> None:
         """Make the ignore list anew from what is protected now."""
         self._version = self._protected.version
+        if self._prefixes is not None:
+            self._prefixes.forget()
         self.ignore = Ignore(self.spec, own=self._protected.own, controllers=self._protected.always)
         for name, addresses in self._names.items():
             self.ignore.resolved(name, addresses)

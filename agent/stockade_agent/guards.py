@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Callable, Optional, Union
 
 from stockade_agent import config
 from stockade_agent.config.faults import nearest
+from stockade_agent.config.jails import BANS
 from stockade_agent.errors import ConfigError, NoJailError, RegexError
 from stockade_agent.guard import Guard
 from stockade_agent.inspection import command_fault, located
@@ -82,6 +83,14 @@ class Guards(Mapping[str, Guard]):
     def shields(self) -> tuple[Shield, ...]:
         """Return what the jails' bans close."""
         return tuple(guard.spec.shield for guard in self.values() if guard.spec.shield)
+
+    def counting(self, bans: Sequence[Ban]) -> Iterator[tuple[Guard, Sequence[Ban]]]:
+        """Yield the jails for which bans of other jails are failures, and those bans."""
+        known = [ban for ban in bans if ban.address is not None and not ban.prolonged]
+        for guard in self.values() if known else ():
+            theirs = [ban for ban in known if ban.jail != guard.name]
+            if guard.spec.backend == BANS and theirs:
+                yield guard, theirs
 
     def due(self, now: float) -> list[Ban]:
         """Return the bans that have ended, and forget them and old failures."""

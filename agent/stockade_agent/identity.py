@@ -29,7 +29,7 @@ class Identity(NamedTuple):
 
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,2})(?:\.(?:0|[1-9][0-9]{0,2})){3}")
 _MASKED = re.compile(r"([0-9a-fA-F:.]+)/(\d+|[0-9a-fA-F:.]+)", re.ASCII)
-_FULL4, _FULL6 = 32, 128
+_FULL4, _FULL6, _MAPPED = 32, 128, 96
 
 
 def ipv4(text: str) -> Optional[IPv4Address]:
@@ -113,6 +113,8 @@ def canonical(address: Union[Address, IPv4Network, IPv6Network]) -> str:
 
 
 def _network(address: Address, length: int) -> Identity:
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None and length >= _MAPPED:
+        address, length = address.ipv4_mapped, length - _MAPPED
     full = _FULL4 if address.version == 4 else _FULL6
     if length >= full:
         return Identity(canonical(address), address)

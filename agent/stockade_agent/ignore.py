@@ -32,6 +32,8 @@ class Networks:
         # (IP version, prefix length) -> network numbers, already shifted right
         self._prefixes: dict[tuple[int, int], set[int]] = {}
         self._lengths: dict[int, tuple[int, ...]] = {4: (), 6: ()}
+        # The same -> the numbers of members that are no larger, cut to that length.
+        self._cut: dict[tuple[int, int], frozenset[int]] = {}
         for member in members:
             self.add(member)
 
@@ -46,6 +48,7 @@ class Networks:
             self._prefixes[key] = set()
             self._lengths[version] = tuple(sorted({*self._lengths[version], length}, reverse=True))
         self._prefixes[key].add(number >> (member.max_prefixlen - length))
+        self._cut.clear()
 
     def __contains__(self, wanted: Target) -> bool:
         """Whether an address, or the whole of a network, is covered."""
@@ -60,6 +63,21 @@ class Networks:
             length <= longest and number >> (bits - length) in self._prefixes[version, length]
             for length in self._lengths[version]
         )
+
+    def meets(self, network: Target) -> bool:
+        """Whether any address of a network is covered."""
+        if network in self or isinstance(network, (IPv4Address, IPv6Address)):
+            return network in self
+        version, length, bits = network.version, network.prefixlen, network.max_prefixlen
+        cut = self._cut.get((version, length))
+        if cut is None:
+            cut = self._cut[version, length] = frozenset(
+                number >> (longer - length)
+                for longer in self._lengths[version]
+                if longer >= length
+                for number in self._prefixes[version, longer]
+            )
+        return int(network.network_address) >> (bits - length) in cut
 
 
 class Ignore:
@@ -120,6 +138,25 @@ class Ignore:
                 self._passed.clear()
             self._passed[id_] = address
         return why
+
+    def within(self, network: Target) -> str:
+        """Return why some address of a network is ignored, in a few words; "" when none is."""
+        if isinstance(network, (IPv4Address, IPv6Address)):
+            return self._why(network)
+        if self._controllers.meets(network):
+            return "controller"
+        if any(address in network for address in self.own):
+            return "ignoreself"
+        listed = (self._networks, *(file.listed.networks for file in self._fresh()))
+        if any(networks.meets(network) for networks in listed):
+            return "ip"
+        resolved = (address for known in self._resolved.values() for address in known)
+        return "dns" if any(address in network for address in resolved) else ""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it stays as it is: it has neither names nor files."""
+        return not self._files and not self._ids
 
     def _why(self, address: Target) -> str:
         if address in self._controllers:

@@ -16,7 +16,7 @@ from stockade_agent.sources.logfile import LogFiles
 from stockade_agent.sources.survey import Survey
 
 
-FILE, JOURNAL = "file", "journal"
+FILE, JOURNAL, BANS = "file", "journal", "bans"
 AT_ONCE = 4
 """Blocks that are read before other things get their turn."""
 _TAIL = " (tail)"
@@ -31,11 +31,13 @@ class Taken(NamedTuple):
 
 
 def chosen(spec: JailSpec) -> str:
-    """Return where a jail reads from: ``file`` or ``journal``.
+    """Return where a jail's failures come from: ``file``, ``journal``, or other jails' ``bans``.
 
     With ``backend = auto`` it is the journal when the filter has a journalmatch and none of the
     log files exists, unless ``systemd_if_nologs`` is off. It stays so until the next reload.
     """
+    if spec.backend == BANS:
+        return BANS
     backend = spec.backend.partition("[")[0].strip().lower()
     if backend.startswith("systemd"):
         return JOURNAL
@@ -53,7 +55,7 @@ class Intake:
         journalctl: the command.
 
     Attributes:
-        chosen: jail -> ``file`` or ``journal``.
+        chosen: jail -> ``file``, ``journal`` or ``bans``.
         sources: those that are needed, by the same names; a journal that parameters choose has
             them behind its own.
     """
@@ -75,7 +77,7 @@ class Intake:
         files = [watch for spec in file for watch in _watches(spec)]
         if files:
             self.sources[FILE] = LogFiles(files, positions)
-        self._serving = {spec.name: FILE for spec in file}
+        self._serving = {spec.name: self.chosen[spec.name] for spec in specs}
         journals: dict[str, list[JailSpec]] = {}
         for spec in specs:
             if self.chosen[spec.name] == JOURNAL:
@@ -103,6 +105,8 @@ class Intake:
 
     def logs(self, jail: str) -> tuple[str, ...]:
         """Return the log files, or lines of journalmatch, that a jail is served from now."""
+        if self._serving[jail] == BANS:
+            return ("bans of other jails",)
         source = self.sources.get(self._serving[jail])
         if source is None:
             return ()
@@ -112,6 +116,8 @@ class Intake:
     def problem(self, jail: str) -> str:
         """Return why a jail's logs cannot be read, or some of them; or ""."""
         source = self.sources.get(self._serving[jail])
+        if self._serving[jail] == BANS:
+            return ""
         if jail in self._idle or source is None:
             return "no logpath: there is nothing to read"
         found = source.problems()

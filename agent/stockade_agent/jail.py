@@ -18,8 +18,10 @@ with the base time first and prolongs within ten seconds.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from ipaddress import IPv6Network
 from typing import Callable, NamedTuple, Optional, Protocol
 
 from stockade_agent.counts import Count, Counts
@@ -64,6 +66,7 @@ class Jail:
 
     Attributes:
         banned: the bans in force by id. Read only.
+        heed: is told of each ban that comes into force, or lasts longer.
         failed_total: failures counted since the start, as fail2ban counts them.
         banned_total: bans made since the start, restored ones included.
     """
@@ -77,6 +80,7 @@ class Jail:
     ) -> None:
         self.spec, self.failed_total, self.banned_total = spec, 0, 0
         self.banned: dict[str, Ban] = {}
+        self.heed: Optional[Callable[[Ban], None]] = None
         self._counts = Counts()
         self._changed: set[str] = set()
         self._ends: list[tuple[float, str]] = []
@@ -142,6 +146,25 @@ class Jail:
         """
         by_hand = Failure(at=now, id=who, address=address if address is not None else target(who))
         return self._decide(by_hand, Count(now, 0, (), {}), now)
+
+    def widen(self, network: IPv6Network, cause: Ban, failures: int, now: float) -> Optional[Ban]:
+        """Ban a network for what was done from within it, last of all ``cause``; return the ban.
+
+        Returns:
+            None when it would be over by now.
+        """
+        count = Count(cause.at, 0, cause.matches, cause.data)
+        count.failures = failures
+        return self._decide(Failure(cause.at, str(network), network), count, now)
+
+    def outlast(self, ban: Ban, others: Iterable[Ban]) -> Ban:
+        """Let a ban last as long as the longest of others, and return it as it now stands."""
+        ends = [one.expires_at for one in (ban, *others)]
+        known = [end for end in ends if end is not None]
+        bantime = FOREVER if len(known) < len(ends) else math.ceil(max(known) - ban.at)
+        if bantime != FOREVER and bantime <= ban.bantime:
+            return ban
+        return self._hold(replace(ban, bantime=bantime))
 
     def unban(self, who: str) -> Optional[Ban]:
         """Forget an id's ban and its failures; return the ban, None if there was none."""
@@ -311,7 +334,12 @@ class Jail:
     def _enforce(self, ban: Ban) -> Ban:
         if not ban.prolonged:
             self.banned_total += 1
+        return self._hold(ban)
+
+    def _hold(self, ban: Ban) -> Ban:
         self.banned[ban.id] = ban.bare()
+        if self.heed is not None:
+            self.heed(ban)
         if ban.expires_at is not None:
             heapq.heappush(self._ends, (ban.expires_at, ban.id))
         return ban

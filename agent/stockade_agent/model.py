@@ -43,6 +43,8 @@ def target(text: str) -> Optional[Target]:
     try:
         if "/" in text:
             network = ip_network(text, strict=False)
+            if isinstance(network, IPv6Network) and network.subnet_of(IPv6Network("::ffff:0:0/96")):
+                network = IPv4Network((int(network[0]) & 0xFFFFFFFF, network.prefixlen - 96))
             return network if network.prefixlen < network.max_prefixlen else network[0]
         address = ip_address(text)
     except ValueError:
@@ -52,11 +54,7 @@ def target(text: str) -> Optional[Target]:
     return address
 
 
-def _none() -> Mapping[str, str]:
-    """Return the one empty mapping of all that have no data: there may be 100,000 of them."""
-    return _NONE
-
-
+# The one empty mapping of all that have no data: there may be 100,000 of them.
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -151,7 +149,7 @@ class Ban:
     failures: int = 0
     count: int = 1
     matches: tuple[str, ...] = ()
-    data: Mapping[str, str] = field(default_factory=_none)
+    data: Mapping[str, str] = field(default_factory=lambda: _NONE)
     restored: bool = False
     prolonged: bool = False
 
@@ -312,7 +310,7 @@ class JailSpec:
     """An enabled jail, every option typed.
 
     Attributes:
-        backend: ``auto``, ``systemd`` or a file backend (``polling``, ``pyinotify``).
+        backend: ``auto``, ``systemd``, a file backend (``polling``, ``pyinotify``), or ``bans``.
         backend_parameters: from its brackets: ``journalflags``, ``journalpath``, …
         filtertime: seconds of CPU time that its filter may take for a line; 0: any.
         systemd_if_nologs: ``auto`` may turn to the journal where no log file is found.
@@ -320,6 +318,8 @@ class JailSpec:
         shield: what its bans close where the native firewall makes them; None where only
             other actions act.
         escalation: how bantime grows for an address that comes back.
+        prefix6: lengths of prefixes by which IPv6 is banned, the one that counts first; or none.
+        members: bans at a time within a larger prefix that get it banned instead.
     """
 
     name: str
@@ -342,6 +342,8 @@ class JailSpec:
     shield: Optional[Shield] = None
     escalation: Escalation = field(default_factory=Escalation)
     surge: Surge = field(default_factory=Surge)
+    prefix6: tuple[int, ...] = ()
+    members: int = 4
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
     @property

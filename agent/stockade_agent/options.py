@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from stockade_agent.config import BadValue, duration
-from stockade_agent.config.values import boolean
+from stockade_agent.config.values import SINGLE, boolean
 from stockade_agent.errors import ControlError
 from stockade_agent.guard import Guard
 from stockade_agent.intake import FILE, JOURNAL
@@ -127,6 +127,7 @@ _OF_AGENT: Mapping[str, Callable[[Pipe], Any]] = {
 }
 _OF_JAIL: Mapping[str, Callable[[Pipe, Guard], Any]] = {
     "logpath": _logpath,
+    "prefix6": lambda _pipe, guard: (*guard.spec.prefix6, SINGLE)[0],
     "journalmatch": _journalmatch,
     "ignoreip": _ignoreip,
     "actions": lambda _pipe, guard: [action.name for action in guard.spec.actions],

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 JOURNALCTL = ("journalctl",)
+Decide = Callable[[], Iterable[Ban]]
 
 
 class Pipe:
@@ -82,7 +83,7 @@ class Pipe:
         self.enforcement = Enforcement(
             partial(self._choose, read.agent),
             self._sweep,
-            self._in_force,
+            lambda: self.guards.bans(),  # noqa: PLW0108 - a reload has other guards
             self.records,
             log,
         )
@@ -140,9 +141,7 @@ class Pipe:
     def carry_out(self, now: float, *, at_once: bool = False) -> None:
         """Tell the firewall, and then the actions, what was ordered, or leave it for a moment.
 
-        Args:
-            now: seconds, UTC.
-            at_once: somebody waits for it.
+        With ``at_once`` somebody waits for it.
         """
         self.enforcement.carry_out(now, at_once=at_once)
         if self.actions is not None and self.enforcement.wait is None:
@@ -209,11 +208,9 @@ class Pipe:
         guard = self.guards.running(jail)
         addresses = [guard.check(id_, now) for id_ in ids]
 
-        def bans() -> Iterable[Ban]:
-            made = (guard.jail.ban(str(a), now, address=a) for a in addresses)
-            return (ban for ban in made if ban is not None)
-
-        return [ban.id for ban in self.by_hand(guard, bans, now) if not ban.prolonged]
+        made = (guard.jail.ban(str(a), now, address=a) for a in addresses)
+        bans = self.by_hand(guard, lambda: (ban for ban in made if ban is not None), now)
+        return [ban.id for ban in bans if not ban.prolonged]
 
     def unban(self, jail: str, ids: Sequence[str], now: float) -> list[str]:
         """Lift bans by hand and forget the history; return the ids that were banned.
@@ -242,7 +239,7 @@ class Pipe:
         self._lift(lifted, now, by_hand=True, flushed=every)
         return list(dict.fromkeys(ban.id for ban in lifted))
 
-    def by_hand(self, guard: Guard, decide: Callable[[], Iterable[Ban]], now: float) -> list[Ban]:
+    def by_hand(self, guard: Guard, decide: Decide, now: float) -> list[Ban]:
         """Put into force what a guard decides at somebody's word, or raise; return its bans."""
         bans = self._order(guard, decide, now)
         self.carry_out(now, at_once=True)
@@ -326,20 +323,27 @@ class Pipe:
 
     # ---- its parts
 
-    def _order(self, guard: Guard, decide: Callable[[], Iterable[Ban]], now: float) -> list[Ban]:
+    def _order(self, guard: Guard, decide: Decide, now: float) -> list[Ban]:
         """Order the bans that a guard decides, and count its failures."""
         before, new = guard.jail.failed_total, 0
-        bans = self.brake.passed(guard, list(decide()), now)
+        passed = self.brake.passed(guard, list(decide()), now)
+        bans = [ban for each in passed for ban in guard.settled(each, now)]
         for ban in bans:
             self._log.ban(ban)
             new += not ban.prolonged
             self.enforcement.order(ban)
             if self.actions is not None:
                 self.actions.order(ban)
+        for ban in guard.superseded():
+            self.enforcement.supersede(ban)
+            if self.actions is not None:
+                self.actions.lift(ban)
         self.records.recount(guard.name, guard.jail.changed())
         failed = guard.jail.failed_total - before
         if failed or new:
             self.records.count(guard.name, failed, new)
+        for other, theirs in self.guards.counting(bans):
+            self._order(other, partial(other.punished, theirs, now), now)
         return bans
 
     def _lift(
@@ -361,9 +365,6 @@ class Pipe:
         if guard is not None and guard.spec.shield is None and self.actions is not None:
             return self.actions.is_enforced(ban)
         return self.enforcement.is_enforced(ban)
-
-    def _in_force(self) -> Iterable[Ban]:
-        return self.guards.bans()
 
     def _guard(self, now: float, spec: JailSpec) -> Guard:
         command = None

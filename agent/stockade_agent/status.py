@@ -94,6 +94,7 @@ def of_jail(
         backend=spec.backend,
         paused=brake.is_paused(guard.name, now),
         held=brake.held(guard.name),
+        prefix6=spec.prefix6[0] if spec.prefix6 else None,
     )
 
 

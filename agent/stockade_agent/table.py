@@ -122,7 +122,8 @@ def _details(jail: JailStatus, now: float, *, detailed: bool) -> Iterator[str]:
             yield from _wrapped("  action ", _action(action))
     if detailed:
         until = duration(None if jail.bantime < 0 else jail.bantime)
-        yield (f"  {jail.maxretry} failures within {duration(jail.findtime)} ban for {until}")
+        by = "" if jail.prefix6 is None else f", IPv6 by /{jail.prefix6}"
+        yield (f"  {jail.maxretry} failures within {duration(jail.findtime)} ban for {until}{by}")
         for log in jail.logs:
             yield from _wrapped("  log: ", log)
     for ban in jail.bans if detailed else jail.bans[-SHOWN:]:

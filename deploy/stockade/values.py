@@ -63,6 +63,13 @@ def count(node: Node) -> int:
     return value
 
 
+def prefix6(node: Node) -> int:
+    """The length of a prefix of IPv6."""
+    value = number(node)
+    config.prefix6_length(str(value))
+    return value
+
+
 def seconds(node: Node) -> float:
     """A time in seconds, more than none."""
     try:
@@ -162,6 +169,7 @@ KINDS: Mapping[str, Reader] = {
     "paths": paths,
     "port": port,
     "ports": ports,
+    "prefix6": prefix6,
     "seconds": seconds,
     "switch": switch,
     "text": text,

@@ -89,7 +89,7 @@ def test_unban_counts_each_jail_and_names_the_absent(agent):
         agent.ask("ban", jail=jail, ids=("192.0.2.1", "192.0.2.2"))
     told = agent.ask("unban", ids=("192.0.2.1", "192.0.2.77"))
 
-    assert {"changed": ["192.0.2.1"], "count": 2, "absent": ["192.0.2.77"]} == told
+    assert {"changed": ["192.0.2.1"], "count": 2, "absent": ["192.0.2.77"], "within": {}} == told
     assert ["192.0.2.2"] == agent.banned("sshd") == agent.banned("web")
 
 
@@ -103,13 +103,28 @@ def test_a_network_frees_what_is_inside(agent):
     assert 1 == agent.ask("unban", ids=("2001:DB8:0::1",))["count"]
 
 
+def test_who_is_inside_of_a_banned_network_is_told(agent):
+    """It is not freed by itself; what holds it is said, of each jail."""
+    agent.ask("ban", jail="sshd", ids=("2001:db8::/56", "2001:db8::/64", "192.0.2.1"))
+    agent.ask("ban", jail="web", ids=("2001:db8::/48",))
+    ids = ("2001:db8::7", "2001:db8:0:1::/64", "192.0.2.2")
+    sshd, web = ("sshd", "2001:db8::/56"), ("web", "2001:db8::/48")
+
+    told = agent.ask("unban", ids=ids)
+    assert {"2001:db8::7", "2001:db8:0:1::/64"} == set(told["within"])
+    assert [sshd, ("sshd", "2001:db8::/64"), web] == told["within"]["2001:db8::7"]
+    assert [sshd, web] == told["within"]["2001:db8:0:1::/64"]
+    assert list(ids) == told["absent"]
+    assert {} == agent.ask("unban", jail="web", ids=("2001:db8::/48",))["within"]
+
+
 def test_who_is_freed_begins_anew(agent):
     """Failures are forgotten with the ban, and where there is none yet."""
     for _ in range(2):
         agent.ask("attempt", "a", "b", jail="sshd", ids=("192.0.2.1",))
         told = agent.ask("unban", ids=("192.0.2.1",))
 
-    assert {"changed": [], "count": 0, "absent": ["192.0.2.1"]} == told
+    assert {"changed": [], "count": 0, "absent": ["192.0.2.1"], "within": {}} == told
     assert [] == agent.banned()
     assert 0 == agent.pipe.guards["sshd"].jail.failed_now
 
@@ -134,6 +149,7 @@ def test_attempts_count_like_lines(agent):
         ("maxretry", 3),
         ("ignoreip", ["198.51.100.0/24", "203.0.113.9"]),
         ("ignoreself", False),
+        ("prefix6", 128),
         ("usedns", "warn"),
         ("failregex", ("^failed from <HOST>$",)),
         ("ignoreregex", ()),

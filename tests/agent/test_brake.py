@@ -3,6 +3,7 @@
 
 import io
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -233,6 +234,19 @@ def test_most_of_who_is_connected(tmp_path):
 
     assert 10 == len(passed)
     assert "11 of 20 who were connected would be banned within an hour; 10 held" in scene.problem
+
+
+def test_most_of_who_is_connected_by_prefix(tmp_path):
+    """A prefix is as many as are connected from it."""
+    scene = Scene(tmp_path, mode="alert", floor=1000, share=50.0)
+    scene.spec = replace(scene.spec, prefix6=(64,))
+    scene.begin()
+    scene.peers = {target(f"2001:db8:0:{n // 3}::{n % 3 + 1}") for n in range(21)}
+
+    assert 3 == len(scene.ban(*(f"2001:db8:0:{n}::99" for n in range(3))))
+    assert "" == scene.problem
+    scene.ban("2001:db8:0:3::99")
+    assert "12 of 21 who were connected would be banned within an hour" in scene.problem
 
 
 def test_few_who_are_connected(tmp_path):

@@ -178,6 +178,21 @@ def test_what_the_agent_is_asked(monkeypatch, capsys, words, asked):
     assert capsys.readouterr().out.endswith("ed: 192.0.2.7, \\x1b[31m\n")
 
 
+def test_unban_says_what_holds_an_address(monkeypatch, capsys):
+    """Who is within a banned prefix is told which, of what jail; JSON has the same."""
+    within = {"2001:db8::7": [["sshd", "2001:db8::/64"]]}
+    monkeypatch.setattr(
+        "stockade_agent.control.client.ask",
+        lambda _path, _request: {"changed": [], "within": within},
+    )
+
+    assert 0 == cli.main(["unban", "2001:db8::7", "--socket", "/run/x"])
+    said = "not banned\n2001:db8::7 is within 2001:db8::/64, which sshd bans\n"
+    assert said == capsys.readouterr().out
+    assert 0 == cli.main(["unban", "2001:db8::7", "--json", "--socket", "/run/x"])
+    assert {"changed": [], "within": within} == json.loads(capsys.readouterr().out)
+
+
 def test_version(capsys):
     """The version is the package's."""
     assert 0 == cli.main(["version"])

@@ -166,7 +166,9 @@ def test_an_address_that_becomes_ours_is_spared(scene):
 def test_by_hand_nobody_is_banned_who_is_spared(scene):
     """A person gets the reason."""
     assert target("192.0.2.0/24") == scene.guard.check("192.0.2.9/24", NOW)
-    for id_, why in (("127.0.0.1", "own address"), ("sshd", "no address")):
+    scene.guard.change(ignoreip=("203.0.113.9",))
+    spared = (("127.0.0.1", "own address"), ("203.0.113.9", "ip"), ("203.0.113.0/24", "ip"))
+    for id_, why in (*spared, ("sshd", "no address")):
         with pytest.raises(ControlError, match=why):
             scene.guard.check(id_, NOW)
 

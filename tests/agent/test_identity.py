@@ -31,6 +31,14 @@ from stockade_agent.identity import Identity, canonical, ipv4, of_address, of_te
         ),
         pytest.param("192.0.2.7/32", Identity("192.0.2.7", ip_address("192.0.2.7")), id="full"),
         pytest.param("192.0.2.7/255.0.255.0", Identity("192.0.2.7/255.0.255.0"), id="no-mask"),
+        pytest.param(
+            "::ffff:192.0.2.7/120",
+            Identity("192.0.2.0/24", ip_network("192.0.2.0/24")),
+            id="mapped-network",
+        ),
+        pytest.param(
+            "::ffff:192.0.2.7/128", Identity("192.0.2.7", ip_address("192.0.2.7")), id="mapped-full"
+        ),
         pytest.param("1.2.3", Identity("1.2.3"), id="short"),
         pytest.param("192.0.2.256", Identity("192.0.2.256"), id="out-of-range"),
         pytest.param("192.0.2.07", Identity("192.0.2.07"), id="leading-zero"),

@@ -27,6 +27,8 @@ def ignore(*entries, ignoreself=True, **more):
         pytest.param("192.0.2.0/255.255.255.128", "192.0.2.128", "", id="outside-mask"),
         pytest.param("2001:db8::/32", "2001:db8:1::7", "ip", id="ipv6"),
         pytest.param("192.0.2.7", "::ffff:192.0.2.7", "ip", id="mapped"),
+        pytest.param("::ffff:192.0.2.0/120", "192.0.2.9", "ip", id="mapped-network"),
+        pytest.param("::ffff:192.0.2.0/120", "192.0.3.9", "", id="outside-mapped-network"),
         pytest.param("192.0.2.1, 192.0.2.2 192.0.2.3\n192.0.2.4", "192.0.2.3", "ip", id="list"),
         pytest.param("192.0.2.0/24", "192.0.2.0/25", "ip", id="network-in-network"),
         pytest.param("192.0.2.0/24", "192.0.2.0/23", "", id="network-around-network"),
@@ -37,6 +39,41 @@ def ignore(*entries, ignoreself=True, **more):
 def test_ignoreip(entry, who, reason):
     """An address is ignored if an entry covers all of it."""
     assert reason == ignore(entry).ignored(who)
+
+
+@pytest.mark.parametrize(
+    "entry, network, reason",
+    [
+        pytest.param("2001:db8::7", "2001:db8::/64", "ip", id="address-in-it"),
+        pytest.param("2001:db8::7", "2001:db8:0:1::/64", "", id="address-beside-it"),
+        pytest.param("2001:db8::/96", "2001:db8::/64", "ip", id="network-in-it"),
+        pytest.param("2001:db8::/32", "2001:db8::/64", "ip", id="network-around-it"),
+        pytest.param("2001:db8:1::/48", "2001:db8::/47", "ip", id="half-of-it"),
+        pytest.param("192.0.2.7", "2001:db8::/32", "", id="other-family"),
+        pytest.param("192.0.2.7", "192.0.2.0/24", "ip", id="ipv4"),
+        pytest.param("2001:db8::7", "2001:db8::7", "ip", id="single"),
+    ],
+)
+def test_within(entry, network, reason):
+    """A network is to be spared if an entry covers any of it."""
+    assert reason == ignore(entry).within(target(network))
+
+
+def test_within_of_what_else():
+    """Own addresses and resolved names are found within, too, and a set may grow."""
+    own = ignore(own=[ip_address("2001:db8::1")])
+    named = ignore("friend.example")
+    named.resolved("friend.example", [ip_address("2001:db8::1"), ip_address("192.0.2.1")])
+    networks = Networks([])
+
+    assert "ignoreself" == own.within(ip_network("2001:db8::/64"))
+    assert "controller" == ignore(controllers=[ip_address("2001:db8::1")]).within(
+        ip_network("2001:db8::/64")
+    )
+    assert ["dns", ""] == [named.within(ip_network(n)) for n in ("2001:db8::/64", "2001:db9::/64")]
+    assert not networks.meets(ip_network("2001:db8::/64"))
+    networks.add(ip_address("2001:db8::1"))
+    assert networks.meets(ip_network("2001:db8::/64"))
 
 
 def test_subjects():

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from stockade_agent.intake import FILE, JOURNAL, Intake, chosen
+from stockade_agent.intake import BANS, FILE, JOURNAL, Intake, chosen
 from stockade_agent.model import FilterSpec, JailSpec, LogPath
 
 
@@ -49,6 +49,7 @@ def intake():
         pytest.param("systemd", True, MATCH, {}, JOURNAL, id="systemd"),
         pytest.param("systemd[journalflags=1]", True, (), {}, JOURNAL, id="systemd-of-all"),
         pytest.param("polling", False, MATCH, {}, FILE, id="polling"),
+        pytest.param("bans", True, MATCH, {}, BANS, id="bans"),
         pytest.param("pyinotify", False, MATCH, {}, FILE, id="pyinotify"),
     ],
 )

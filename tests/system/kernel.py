@@ -12,7 +12,13 @@ def banned(host, backend):
 def _nftables(host):
     document = json.loads(host.run("nft -j list table inet stockade").stdout)
     sets = [item["set"] for item in document["nftables"] if "set" in item]
-    return {_element(element) for found in sets for element in found.get("elem", ())}
+    # Networks stand, by their first addresses, in a set for each length: v6.64-sshd.
+    lengths = {found["name"]: found["name"].partition("-")[0].partition(".")[2] for found in sets}
+    return {
+        f"{_element(element)}/{length}" if (length := lengths[found["name"]]) else _element(element)
+        for found in sets
+        for element in found.get("elem", ())
+    }
 
 
 def _element(element):

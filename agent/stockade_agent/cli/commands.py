@@ -159,8 +159,15 @@ def _unban(asked: argparse.Namespace) -> int:
     if asked.all == bool(ids):
         print("stockade-agent unban: give addresses, or --all", file=sys.stderr)
         return USAGE
-    changed = _ask(asked, "unban", jail, ids or ["all"])["changed"]
-    return _changed(asked, changed, "unbanned", "not banned")
+    told = _ask(asked, "unban", jail, ids or ["all"])
+    if asked.json:
+        _print_json({name: told[name] for name in ("changed", "within") if name in told})
+        return OK
+    _changed(asked, told["changed"], "unbanned", "not banned")
+    for id_, holding in told.get("within", {}).items():
+        for name, network in holding:
+            print(f"{plain(id_)} is within {plain(network)}, which {plain(name)} bans")
+    return OK
 
 
 def _panic(asked: argparse.Namespace) -> int:

@@ -96,6 +96,8 @@ def listed(values: Sequence[Any], title: str, none: str, *, numbered: bool = Fal
 def _of_jail(jail: JailStatus, flavor: str) -> list[Node]:
     if jail.source == "journal":
         source = ("Journal matches", " + ".join(printable(log) for log in jail.logs))
+    elif jail.source == "bans":
+        source = ("File list", "")
     else:
         source = ("File list", " ".join(printable(log) for log in jail.logs))
     actions: list[Node] = [

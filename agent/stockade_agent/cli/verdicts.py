@@ -178,7 +178,8 @@ def _threshold(spec: JailSpec) -> str:
     grows = ", longer each time" if spec.escalation.enabled else ""
     within = f"{spec.maxretry} within {duration(spec.findtime)} earn a ban"
     command = "; ignorecommand is asked first" if spec.ignorecommand else ""
-    return f"{within} {bantime}{grows}{command}"
+    by = f"; IPv6 counts by /{spec.prefix6[0]}" if spec.prefix6 else ""
+    return f"{within} {bantime}{grows}{by}{command}"
 
 
 # ---- for a program ----------------------------------------------------------------------------

@@ -297,6 +297,7 @@ _JAIL_TEXTS: Mapping[str, Callable[[str, Any], str]] = {
     "maxlines": _as_is,
     "maxmatches": _as_is,
     "maxretry": _as_is,
+    "prefix6": _as_is,
     "prefregex": _or_nothing,
     "usedns": _as_is,
 }

@@ -78,7 +78,8 @@ def default(option: str) -> str:
         owner = spec.filter
     if option.startswith("bantime."):
         owner = spec.escalation
-    name = option.rpartition(".")[2].replace("increment", "enabled")
+        option = option.rpartition(".")[2].replace("increment", "enabled")
+    name = option.rpartition(".")[2]
     value = False if option == "enabled" else getattr(owner, name, None)
     if isinstance(value, bool):
         return str(value).lower()

@@ -14,7 +14,16 @@ from stockade_agent.config.interpolation import Namespace
 from stockade_agent.config.parameters import BadParameters, Call, parse, split
 from stockade_agent.config.surge import surge
 from stockade_agent.config.tree import Library, Tree
-from stockade_agent.config.values import BadValue, boolean, duration, integer, logpaths, words
+from stockade_agent.config.values import (
+    BadValue,
+    boolean,
+    duration,
+    integer,
+    logpaths,
+    prefix6_length,
+    wider_than,
+    words,
+)
 from stockade_agent.journals import PARAMETERS, which
 from stockade_agent.model import (
     FOREVER,
@@ -43,6 +52,9 @@ OPTIONS = (
     "bantime.maxtime",
     "bantime.rndtime",
     "bantime.overalljails",
+    "prefix6",
+    "prefix6.wider",
+    "prefix6.members",
     "ignorecommand",
     "ignoreself",
     "ignorepeers",
@@ -58,7 +70,10 @@ OPTIONS = (
     "action",
     *filters.OPTIONS,
 )
-BACKENDS = ("auto", "polling", "pyinotify", "systemd")
+BANS = "bans"
+BACKENDS = ("auto", "polling", "pyinotify", "systemd", BANS)
+RECIDIVE = "recidive"
+"""fail2ban's filter for bans, which it reads from its own log; we need none to know of ours."""
 
 T = TypeVar("T")
 
@@ -200,6 +215,8 @@ class Jail:
         """Return the jail as a specification; meaningless values are added to ``faults``."""
         default = JailSpec(name=self.name, filter=FilterSpec(name="", failregex=()))
         backend = self._typed("backend", _backend, Call(default.backend, {}))
+        if self.filter_name == RECIDIVE:
+            backend = Call(BANS, {})
         specs, shield = self._protection()
         return JailSpec(
             name=self.name,
@@ -222,6 +239,8 @@ class Jail:
             shield=shield,
             escalation=self._escalation(),
             surge=self._typed("surge", surge, default.surge),
+            prefix6=self._prefixes(),
+            members=self._typed("prefix6.members", _several, default.members),
             origins={option: value.origin for option, value in self.options.items()},
         )
 
@@ -254,6 +273,12 @@ class Jail:
             rndtime=self._typed("bantime.rndtime", _optional_seconds, default.rndtime),
             overalljails=self._typed("bantime.overalljails", boolean, default.overalljails),
         )
+
+    def _prefixes(self) -> tuple[int, ...]:
+        length = self._typed("prefix6", prefix6_length, None)
+        none: tuple[int, ...] = ()
+        wider = self._typed("prefix6.wider", wider_than(length), none)
+        return () if length is None else (length, *wider)
 
     def _protection(self) -> tuple[tuple[ActionSpec, ...], Optional[Shield]]:
         shields = []
@@ -339,6 +364,13 @@ def _positive(text: str) -> int:
     number = integer(text)
     if number < 1:
         raise BadValue(f"{text} failures can never be reached", "1 is the least")
+    return number
+
+
+def _several(text: str) -> int:
+    number = integer(text)
+    if number < 2:
+        raise BadValue(f"{text} prefixes are not many", "2 is the least")
     return number
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Optional
+from typing import Callable, Optional
 
 from stockade_agent.config.faults import nearest
 from stockade_agent.model import LogPath
@@ -140,6 +140,9 @@ class _Expression:
 
 # ---- single words -----------------------------------------------------------------------------
 
+WIDEST, SINGLE = 32, 128
+"""Lengths of what the largest of providers has, and of an address of IPv6."""
+
 _TRUE = frozenset(("1", "on", "true", "yes"))
 FALSE = frozenset(("0", "off", "false", "no", ""))
 
@@ -164,6 +167,33 @@ def integer(text: str) -> int:
         return int(text)
     except ValueError:
         raise BadValue(f"{text!r} is no whole number", "write digits") from None
+
+
+def prefix6_length(text: str) -> Optional[int]:
+    """Return the length of a prefix of IPv6, or None for single addresses: nothing, or 128.
+
+    Raises:
+        BadValue: it is none, or of more than an owner ever has.
+    """
+    if not text:
+        return None
+    length = integer(text.lstrip("/"))
+    if not WIDEST <= length <= SINGLE:
+        raise BadValue(f"{text} is no prefix length from {WIDEST} to {SINGLE}", "for example 64")
+    return length if length < SINGLE else None
+
+
+def wider_than(length: Optional[int]) -> Callable[[str], tuple[int, ...]]:
+    """Return a reader of lengths of prefixes larger than one, which returns the smallest first."""
+
+    def read(text: str) -> tuple[int, ...]:
+        found = [prefix6_length(word) for word in words(text)]
+        wider = sorted({each for each in found if each is not None}, reverse=True)
+        if length is not None and wider and wider[0] >= length:
+            raise BadValue(f"/{wider[0]} is not wider than prefix6 = {length}", "write less")
+        return tuple(wider)
+
+    return read
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -10,7 +10,8 @@
     status    jail, or all                                       an ``AgentStatus``
     ban       jail, ids                                          {"changed": [id, …]}
     unban     jail or all, ids (``all`` alone for every one)     {"changed": [id, …], "count": bans,
-                                                                "absent": [id, …]}
+                                                                "absent": [id, …], "within":
+                                                                {absent id: [[jail, network], …]}}
     attempt   jail, ids, words (log lines, a failure each)       {"changed": [id, …]}: was counted
     panic     ids (jails; none: all), words (seconds, or none)   {"changed": [id, …]}: was lifted
     resume    ids (jails; none: all)                             {"changed": [jail, …]}
@@ -89,7 +90,7 @@ class JailStatus:
     Attributes:
         state: ``running``, ``waiting`` (for its first log to appear) or ``failed``.
         problem: why it does not run, or what troubles it, in one line; else "".
-        source: ``file`` or ``journal``; "" if the configuration keeps it from running.
+        source: ``file``, ``journal`` or ``bans``; "" if the configuration keeps it from running.
         logs: the log files covered now, or the lines of journalmatch.
         failed_now: ids with failures inside findtime.
         failed_total: failures since the ledger began; so ``banned_total``.
@@ -99,6 +100,7 @@ class JailStatus:
         backend: as the configuration has it: ``auto``, ``polling``, ``pyinotify``, ``systemd``.
         paused: by ``panic``: nobody is banned but by hand.
         held: bans of a surge that wait for ``release``.
+        prefix6: length of the prefixes by which it counts IPv6; None: by address.
     """
 
     name: str
@@ -121,6 +123,7 @@ class JailStatus:
     backend: str = ""
     paused: bool = False
     held: int = 0
+    prefix6: Optional[int] = None
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,17 @@ def test_line(run):
     )
 
 
+def test_prefixes(run, tmp_path):
+    """By which prefix a jail counts is told of its option, and of a line."""
+    (tmp_path / "jail.conf").write_text(JAIL.replace("ignoreip", "prefix6 = 56\nignoreip"))
+    told = run("--line", "May  1 09:59:58 app: bad login from 2001:db8::7", "app")[1]
+
+    assert "earn a ban for 1 h; IPv6 counts by /56\n" in told
+    assert "prefix6 = 56\n" in run("app", "prefix6")[1]
+    assert "prefix6.members = 4\n" in run("app", "prefix6.members")[1]
+    assert "prefix6.wider = \n" in run("app", "prefix6.wider")[1]
+
+
 def test_line_that_nearly_matches(run):
     """Which regex comes nearest, and where it and the line part."""
     _, out, _ = run("--line", "May  1 09:59:58 app: bad logon from 203.0.113.7", "app")

@@ -147,6 +147,9 @@ bantime.multipliers = 1 2 4
 bantime.maxtime = 1w
 bantime.rndtime = 30m
 bantime.overalljails = yes
+prefix6 = /64
+prefix6.wider = 48, 56
+prefix6.members = 3
 systemd_if_nologs = false
 """)
 
@@ -175,12 +178,20 @@ systemd_if_nologs = false
         )
         == spec.escalation
     )
+    assert ((64, 56, 48), 3) == (spec.prefix6, spec.members)
     rules = spec.filter
     assert ("no", "utf-8", "UTC+0200") == (rules.usedns, rules.logencoding, rules.logtimezone)
     assert ("_COMM=x + _COMM=y", "_UID=0") == rules.journalmatch
     assert ("%Y", 2, ("^ignore",)) == (rules.datepattern, rules.maxlines, rules.ignoreregex)
     assert "^<F-CONTENT>.+</F-CONTENT>$" == rules.prefregex
     assert 0.5 == spec.filtertime
+
+
+@pytest.mark.parametrize("text", ["", "128"])
+def test_prefix6_is_off(jail, text):
+    """Unless a jail asks, each address counts by itself, whatever stands beside it."""
+    assert jail(f"prefix6 = {text}\nprefix6.wider = 64\n").prefix6 == ()
+    assert jail("").prefix6 == ()
 
 
 def test_jail_overrides_filter(jail):
@@ -247,6 +258,10 @@ def test_only_named_jails(base):
             "4:11",
             "backend: unknown parameter journalpaht (did you mean",
         ),
+        ("prefix6 = 24", "4:11", "prefix6: 24 is no prefix length from 32 to 128 (for example 64)"),
+        ("prefix6 = yes", "4:11", "prefix6: 'yes' is no whole number"),
+        ("prefix6 = 64\nprefix6.wider = 56 64", "5:17", "prefix6.wider: /64 is not wider than"),
+        ("prefix6.members = 1", "4:19", "prefix6.members: 1 prefixes are not many"),
         ("backend = polling[rotated=on]", "4:11", "backend: polling has no parameters"),
         ("backend = sytemd", "4:11", "backend: unknown backend 'sytemd' (did you mean systemd?)"),
         ("bantime.multipliers = 1 x", "4:23", "bantime.multipliers: '1 x' is no list of numbers"),

@@ -17,7 +17,7 @@ AGENT = str(Path(stockade_agent.__file__).parents[1])
 RULES = """
 table inet like-firewalld {
     set banned4 { type ipv4_addr; flags interval; }
-    set banned6 { type ipv6_addr; }
+    set banned6 { type ipv6_addr; flags interval; }
     chain input {
         type filter hook input priority 10; policy accept;
         ct state established,related accept
@@ -143,6 +143,16 @@ def test_all_ports_and_many(scene):
     assert 4 == scene.ban("10.77.1.4/30", port=0)
     assert ["reset"] * 6 == [says(client) for client in clients]
     assert "answer" == says(other)
+
+
+def test_a_prefix_of_ipv6(scene):
+    """Whoever has an address in a banned prefix loses his connections; its neighbours do not."""
+    within = [opened(scene, f"fd77:1::{number}") for number in (4, 5)]
+    beside = [opened(scene, f"fd77:1::{number}") for number in (3, 6)]
+
+    assert 2 == scene.ban("fd77:1::4/127")
+    assert ["reset"] * 2 == [says(client) for client in within]
+    assert ["answer"] * 2 == [says(client) for client in beside]
 
 
 def test_udp(scene):
