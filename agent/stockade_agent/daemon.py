@@ -149,6 +149,8 @@ class Daemon:
         end = self._pipe.guards.next_due()
         wait = None if end is None else end - time.time() + LATE
         self._loop.after("unban", wait, self._unban_due)
+        late = self._pipe.resolver.wait(time.time())
+        self._loop.after("names late", late, self._names_resolved)
         records = self._pipe.records
         self._once("commit", COMMIT if records.behind else None, self._commit)
         self._once("heal", HEAL if records.problem else None, self._heal)

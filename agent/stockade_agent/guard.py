@@ -383,10 +383,11 @@ class Guard:
         if self._version != self._protected.version:
             self._shelter()
         for name in self.ignore.names:
-            addresses = self._resolver.addresses(name, now)
+            addresses = self._resolver.addresses(name, now, first=True)
             if addresses is not None:
-                self._names[name] = addresses
-                self.ignore.resolved(name, addresses)
+                # Name servers that fail take nobody's shelter.
+                self._names[name] = addresses or self._names.get(name, ())
+                self.ignore.resolved(name, self._names[name])
             elif name not in self._names:
                 unknown = name
         return unknown

@@ -17,6 +17,8 @@ from stockade_agent.model import Address, target
 KEPT = 300.0
 """Seconds that an answer is good for, as in fail2ban."""
 WORKERS = 2
+PATIENCE = 10.0
+"""Seconds after which a name that was asked for counts as unknown, for as long as any answer."""
 MOST = 1000
 """Names asked for at a time; more are answered with nothing."""
 REMEMBERED = 10_000
@@ -71,44 +73,71 @@ class Resolver:
     def __init__(self, ask: Callable[[str], Addresses] = lookup) -> None:
         self._ask = ask
         self._known: dict[str, tuple[float, Addresses]] = {}
-        self._asked: set[str] = set()
-        self._questions: queue.SimpleQueue[Optional[str]] = queue.SimpleQueue()
+        self._asked: dict[str, float] = {}
+        self._questions: queue.PriorityQueue[tuple[int, int, Optional[str]]] = queue.PriorityQueue()
+        self._number = 0
         self._answers: deque[tuple[str, Addresses]] = deque()
         self._threads: list[threading.Thread] = []
         self.fileno, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def addresses(self, name: str, now: float) -> Optional[Addresses]:
-        """Return what is known of a name, or None: it is being asked, see ``answers``."""
+    def addresses(self, name: str, now: float, *, first: bool = False) -> Optional[Addresses]:
+        """Return what is known of a name, or None: it is being asked, see ``answers``.
+
+        Args:
+            name: a host's.
+            now: seconds, UTC.
+            first: it is one of the configuration, and goes before all that logs name.
+        """
         known = self._known.get(name)
         if known is not None and now - KEPT <= known[0] <= now:
             return known[1]
         if name not in self._asked:
-            if len(self._asked) >= MOST:
+            if len(self._asked) >= MOST and not first:
                 return ()
-            self._asked.add(name)
-            self._questions.put(name)
+            self._asked[name] = now
+            self._put(0 if first else 1, name)
             self._start()
         return None
 
     def answers(self, now: float) -> list[tuple[str, Addresses]]:
-        """Return the names whose answers have come; call when ``fileno`` is readable."""
+        """Return the names whose answers have come, and those that were waited for in vain.
+
+        Call when ``fileno`` is readable, and when ``wait`` is over.
+        """
         with suppress(BlockingIOError):
             os.read(self.fileno, 4096)
         came = []
         while self._answers:
             name, addresses = self._answers.popleft()
-            self._asked.discard(name)
-            self._known.pop(name, None)
-            self._known[name] = (now, addresses)
-            while len(self._known) > REMEMBERED:
-                del self._known[next(iter(self._known))]
             came.append((name, addresses))
+            self._know(name, addresses, now)
+        for name in [name for name, at in self._asked.items() if not 0 <= now - at < PATIENCE]:
+            came.append((name, ()))
+            self._know(name, (), now)
         return came
+
+    def wait(self, now: float) -> Optional[float]:
+        """Return seconds until ``answers`` must be called though nothing came, or None."""
+        if not self._asked:
+            return None
+        longest_ago = next(iter(self._asked.values()))
+        return max(0.0, min(PATIENCE, longest_ago + PATIENCE - now))
+
+    def _know(self, name: str, addresses: Addresses, now: float) -> None:
+        self._asked.pop(name, None)
+        self._known.pop(name, None)
+        self._known[name] = (now, addresses)
+        while len(self._known) > REMEMBERED:
+            del self._known[next(iter(self._known))]
+
+    def _put(self, rank: int, name: Optional[str]) -> None:
+        self._number += 1
+        self._questions.put((rank, self._number, name))
 
     def close(self) -> None:
         """End the threads once they come back; wait for none."""
         for _ in self._threads:
-            self._questions.put(None)
+            self._put(-1, None)
         if not self._threads:
             os.close(self.fileno)
             os.close(self._wake)
@@ -121,7 +150,9 @@ class Resolver:
             thread.start()
 
     def _work(self) -> None:
-        while (name := self._questions.get()) is not None:
+        while (name := self._questions.get()[2]) is not None:
+            if name not in self._asked:
+                continue  # it was waited for in vain already
             self._answers.append((name, self._ask(name)))
             with suppress(BlockingIOError):
                 os.write(self._wake, b"\0")

@@ -501,6 +501,24 @@ def test_a_second_agent_is_refused(host):
     assert host.answers()
 
 
+NAMES_HANG = """
+import runpy, sys, time
+from stockade_agent import resolver
+resolver.PATIENCE = 0.5
+resolver.socket.getaddrinfo = lambda *_, **__: time.sleep(600)
+runpy.run_module("stockade_agent", run_name="__main__")
+"""
+
+
+def test_a_name_server_that_hangs(host):
+    """A name in ignoreip that nobody tells of is given up; the failures that waited are judged."""
+    host.command = lambda *words: [sys.executable, "-c", NAMES_HANG, *words]
+    host.configure("ignoreip = slow.example")
+    host.start().fail("192.0.2.7")
+
+    host.until(lambda: {"192.0.2.7"} == host.banned())
+
+
 def test_an_idle_agent_sleeps(host):
     """Without events there is nothing that the process does."""
     host.fail("192.0.2.9", 1)

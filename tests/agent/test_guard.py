@@ -27,7 +27,7 @@ class Names:
     def __init__(self):
         self.known, self.asked = {}, []
 
-    def addresses(self, name, now):
+    def addresses(self, name, now, *, first=False):
         self.asked.append(name)
         return self.known.get(name)
 
@@ -151,6 +151,18 @@ def test_nobody_is_banned_before_the_ignore_list_is_known(tmp_path):
 
     assert ["192.0.2.8"] == [ban.id for ban in scene.guard.answered("friend.example", NOW)]
     assert "[sshd] Ignore 192.0.2.7 by dns" in scene.said.getvalue()
+
+
+def test_a_name_server_that_fails_takes_no_shelter(tmp_path):
+    """A name in ignoreip that is not known any more stands for the addresses that it had."""
+    scene = Scene(tmp_path, ignoreip=("friend.example",))
+    scene.names.tell("friend.example", "192.0.2.7")
+    assert [] == scene.read("192.0.2.7", "192.0.2.7")
+    scene.names.tell("friend.example")
+    assert [] == scene.read("192.0.2.7", "192.0.2.7")
+    scene.names.tell("friend.example", "192.0.2.8")
+
+    assert ["192.0.2.7"] == scene.read("192.0.2.7", "192.0.2.7", "192.0.2.8", "192.0.2.8")
 
 
 def test_an_address_that_becomes_ours_is_spared(scene):

@@ -258,6 +258,33 @@ def test_only_who_is_connected_is_written_down_of_many(peers, kernel):
     assert '{"192.0.2.7": {"40000": "alice"}}' == peers.kept()
 
 
+@pytest.mark.parametrize("others", [0, 3, 100])
+@pytest.mark.parametrize("name", ["sshd", "dropbear"])
+def test_an_old_log_full_of_logins(peers, kernel, monkeypatch, others, name):
+    """Of very many logins in a block only those who are still there are looked at, if few are."""
+    line = LOGIN
+    if name == "dropbear":
+        line = "web1 dropbear[1]: Pubkey auth succeeded for 'alice' with x from 192.0.2.7:40000"
+    monkeypatch.setattr(module, "CROWD", 20)
+    for n in range(others):
+        kernel.connect(f"198.51.100.{n}", here=8080)
+    kernel.connect()
+    lines = [line.replace("40000", str(port)) for port in range(39900, 40050)]
+    read(peers, *lines, name=name)
+
+    assert (1 if others < 32 else len(lines)) == len(peers._logins["192.0.2.7"])
+    assert "alice is logged in by public key from 192.0.2.7" == why(peers)
+
+
+def test_an_old_log_when_the_kernel_does_not_tell(peers, kernel, monkeypatch):
+    """Then all of it is looked at."""
+    monkeypatch.setattr(module, "CROWD", 20)
+    kernel.fails = OSError(errno.EPERM, "no")
+    read(peers, *(LOGIN.replace("40000", str(port)) for port in range(39990, 40050)))
+
+    assert 60 == len(peers._logins["192.0.2.7"])
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"x": {"1": "a"}}', '{"192.0.2.7": 3}', "7"])
 def test_a_damaged_note(peers, kernel, text):
     """What no agent wrote is no login."""
