@@ -9,6 +9,7 @@ Nothing here knows who asks: ``daemon`` lets nobody but root ask for more than `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, Callable
@@ -120,16 +121,34 @@ def _unban(pipe: Pipe, request: Request, now: float) -> Any:
 
 def _panic(pipe: Pipe, request: Request, now: float) -> Any:
     jails = [pipe.guards.running(name).name for name in request.ids] or [EVERY]
-    pipe.brake.pause(jails, now + float(request.words[0]) if request.words else None)
+    pipe.brake.pause(jails, now + _seconds(request.words[0]) if request.words else None)
     told = ", ".join(request.ids) or "all jails"
     pipe.log.warning(f"panic: {told}: nobody is banned any more")  # noqa: G004 - no logger
     lifted = [id_ for jail in jails for id_ in pipe.unban(jail, ALL, now)]
+    # Without any ban to lift nothing was committed, and the pause must outlive a crash, too.
+    pipe.records.commit(now)
+    if pipe.enforcement.problem:
+        raise ControlError(f"paused, but the firewall has bans: {pipe.enforcement.problem}")
     return {"changed": list(dict.fromkeys(lifted))}
 
 
-def _resume(pipe: Pipe, request: Request, _now: float) -> Any:
+def _seconds(word: str) -> float:
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ControlError(f"panic: {word!r} is no number of seconds")
+    return seconds
+
+
+def _resume(pipe: Pipe, request: Request, now: float) -> Any:
     jails = [pipe.guards.running(name).name for name in request.ids] or [EVERY]
-    return {"changed": [jail or "all" for jail in pipe.brake.resume(jails)]}
+    if EVERY not in jails and pipe.brake.all_paused(now):
+        raise ControlError("all jails are paused: resume them without naming any")
+    ended = pipe.brake.resume(jails)
+    pipe.records.commit(now)
+    return {"changed": [jail or "all" for jail in ended]}
 
 
 def _release(pipe: Pipe, request: Request, now: float) -> Any:

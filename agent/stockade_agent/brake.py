@@ -34,6 +34,8 @@ HALF_LIFE = 30 * 86400.0
 """Seconds after which the most that a jail ever banned counts half."""
 MOST_HELD = 1000
 """Ids that are held back at most; of further ones only the number is known."""
+SNAPSHOT = 1.0
+"""Seconds for which an answer to who is connected holds: with many, asking takes long."""
 FEW_PEERS = 10
 """Peers below which their share tells nothing."""
 EVERY = ""
@@ -43,6 +45,28 @@ _NOTE = "brake"
 
 Connected = Callable[[Shield], Collection[Target]]
 """Returns who is connected to the ports that a shield closes."""
+
+
+@dataclass
+class _Crowd:
+    """Who was connected to a jail's ports a moment ago, and how many of them were free then.
+
+    Attributes:
+        at: when.
+        peers: all of them.
+        free: those who are not banned, less who was banned since.
+    """
+
+    at: float
+    peers: Collection[Target]
+    free: int
+
+    def hit(self, ban: Ban) -> int:
+        """Return how many of them a ban is of."""
+        if ban.address is None or "/" not in str(ban.address):
+            return int(ban.address in self.peers)
+        banned = Networks([ban.address])
+        return sum(peer in banned for peer in self.peers)
 
 
 @dataclass
@@ -69,11 +93,9 @@ class _Surge:
     held: list[str] = field(default_factory=list)
     missed: int = 0
 
-    def move(self, at: float) -> None:
-        """Begin another window if the present one is over by then."""
-        if self.since <= at < self.since + WINDOW:
-            return
-        if at < self.since:
+    def move(self, at: float, now: float) -> None:
+        """Begin another window if the present one is over by then, or the clock was set back."""
+        if at < self.since + WINDOW and self.since <= now:
             return  # a line that came late counts with the present ones
         self.settle()
         self.since, self.count, self.live = at, 0, 0
@@ -104,6 +126,7 @@ class Brake:
         self._records, self._log, self._connected = records, log, connected
         self._paused: dict[str, Optional[float]] = {}
         self._surges: dict[str, _Surge] = {}
+        self._crowds: dict[str, _Crowd] = {}
         self._changed = False
         self._recall()
 
@@ -115,6 +138,7 @@ class Brake:
         """
         if not bans:
             return []
+        self._look(guard, bans, now)
         on = [ban for ban in bans if self._goes_on(guard, ban, now)]
         self._keep()
         return on
@@ -139,7 +163,7 @@ class Brake:
 
     def is_paused(self, jail: str, now: float) -> bool:
         """Return whether a jail's bans go on to nobody."""
-        found = [name for name in (EVERY, jail) if name in self._paused]
+        found = [name for name in dict.fromkeys((EVERY, jail)) if name in self._paused]
         for name in found:
             until = self._paused[name]
             if until is None or now < until:
@@ -148,6 +172,10 @@ class Brake:
             self._changed = True
             self._log.notice(f"{f'[{name}] ' if name else ''}the pause is over: bans go on")
         return False
+
+    def all_paused(self, now: float) -> bool:
+        """Return whether bans of all jails are paused, not only of some that were named."""
+        return self.is_paused(EVERY, now)
 
     def until(self, jail: str) -> Optional[float]:
         """Return when the pause of a jail ends, or None: not before ``resume``."""
@@ -213,17 +241,17 @@ class Brake:
             return True
         if self.is_paused(guard.name, now):
             self._log.warning(f"[{guard.name}] {ban.id} would be banned, but bans are paused")
-        elif self._is_usual(guard, ban):
+        elif self._is_usual(guard, ban, now):
             return True
         guard.jail.take_back(ban)
         return False
 
-    def _is_usual(self, guard: Guard, ban: Ban) -> bool:
+    def _is_usual(self, guard: Guard, ban: Ban, now: float) -> bool:
         limits, name = guard.spec.surge, guard.name
         if limits.mode == "off":
             return True
         surge = self._surges.setdefault(name, _Surge())
-        surge.move(ban.at)
+        surge.move(ban.at, now)
         self._changed = True
         if limits.mode == "hold" and surge.why:
             if ban.id not in surge.held:
@@ -241,7 +269,7 @@ class Brake:
             return True
         self._log.error(f"[{name}] surge: {surge.why}")
         # With ``hold``, this ban is the first of those that wait.
-        return limits.mode != "hold" or self._is_usual(guard, ban)
+        return limits.mode != "hold" or self._is_usual(guard, ban, now)
 
     def _why(self, guard: Guard, ban: Ban, surge: _Surge) -> str:
         """Return in what a jail's bans are far too many, or ""."""
@@ -250,16 +278,28 @@ class Brake:
         if surge.count > max(limits.floor, limits.ratio * usual):
             before = f"never more than {usual:.0f} before" if usual >= 1 else "none before"
             return f"{surge.count} bans within an hour, {before}"
-        shield = guard.spec.shield
-        if limits.share and shield is not None and ban.address is not None:
-            peers = self._peers(guard.name, shield)
-            banned = Networks([ban.address])
-            surge.live += sum(peer in banned for peer in peers)
-            others = sum(not guard.holds(peer) for peer in peers)
-            there = surge.live + others
+        crowd = self._crowds.get(guard.name)
+        hit = crowd.hit(ban) if limits.share and crowd is not None else 0
+        if crowd is not None and hit:
+            surge.live += hit
+            crowd.free = max(0, crowd.free - hit)
+            there = surge.live + crowd.free
             if there >= FEW_PEERS and 100 * surge.live > limits.share * there:
                 return f"{surge.live} of {there} who were connected would be banned within an hour"
         return ""
+
+    def _look(self, guard: Guard, bans: Sequence[Ban], now: float) -> None:
+        """See who is connected, once in a while: a flood must not make the agent ask for each."""
+        limits, shield = guard.spec.surge, guard.spec.shield
+        known = self._crowds.get(guard.name)
+        if not limits.share or limits.mode == "off" or shield is None:
+            self._crowds.pop(guard.name, None)
+        elif known is None or not known.at <= now < known.at + SNAPSHOT:
+            peers = self._peers(guard.name, shield)
+            # The jail has the new bans already; they count one by one.
+            new = Networks([b.address for b in bans if b.address is not None and not b.prolonged])
+            free = sum(peer in new or not guard.holds(peer) for peer in peers)
+            self._crowds[guard.name] = _Crowd(now, peers, free)
 
     def _peers(self, jail: str, shield: Shield) -> Collection[Target]:
         problem = ""
@@ -286,7 +326,29 @@ class Brake:
             return
         try:
             kept: Any = json.loads(text)
-            self._paused = dict(kept["paused"])
-            self._surges = {jail: _Surge(**surge) for jail, surge in kept["surges"].items()}
+            self._paused = {
+                jail: None if until is None else _finite(until)
+                for jail, until in kept["paused"].items()
+            }
+            self._surges = {jail: _surge(**surge) for jail, surge in kept["surges"].items()}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
+            # A pause that can be read stays: whoever panicked wants no bans.
             self._log.error(f"ledger: what it says of pauses and surges is damaged: {error}")
+
+
+def _surge(**kept: Any) -> _Surge:
+    """Return what was noted of a surge, or raise if it is of other types."""
+    surge = _Surge(**kept)
+    for name, standard in vars(_Surge()).items():
+        value = getattr(surge, name)
+        if isinstance(standard, float):
+            setattr(surge, name, _finite(value))
+        elif type(value) is not type(standard):
+            raise TypeError(f"{name} is {value!r}")
+    return surge
+
+
+def _finite(kept: Any) -> float:
+    if not isinstance(kept, (int, float)) or not math.isfinite(kept):
+        raise TypeError(f"{kept!r} is no number")
+    return float(kept)

@@ -129,6 +129,40 @@ def test_who_is_freed_begins_anew(agent):
     assert 0 == agent.pipe.guards["sshd"].jail.failed_now
 
 
+def test_one_jail_of_all_that_are_paused(agent):
+    """It cannot be resumed by itself, and that is said rather than that nothing is paused."""
+    agent.ask("panic")
+
+    with pytest.raises(ControlError, match="all jails are paused"):
+        agent.ask("resume", ids=("sshd",))
+    assert {"changed": ["all"]} == agent.ask("resume")
+    assert {"changed": []} == agent.ask("resume", ids=("sshd",))
+    agent.ask("panic", "60")
+    assert {"changed": []} == agent.ask("resume", ids=("sshd",), now=NOW + 60)
+
+
+@pytest.mark.parametrize("word", ["inf", "nan", "-1", "0", "x"])
+def test_a_panic_of_no_length(agent, word):
+    """A pause that the status could not tell is refused, and none begins."""
+    agent.ask("ban", jail="sshd", ids=("192.0.2.1",))
+
+    with pytest.raises(ControlError, match="is no number of seconds"):
+        agent.ask("panic", word)
+    assert ["192.0.2.1"] == agent.banned()
+    assert not agent.ask("status")["jails"][0]["paused"]
+
+
+def test_a_panic_that_the_firewall_does_not_heed(agent):
+    """Who panics must know that the kernel still has the bans; the pause holds all the same."""
+    agent.ask("ban", jail="sshd", ids=("192.0.2.1",))
+
+    agent.pipe.enforcement.firewall.fail(9, "nft is gone")
+    with pytest.raises(ControlError, match=r"paused, but the firewall has bans: .*nft is gone"):
+        agent.ask("panic")
+    assert [] == agent.banned()
+    assert agent.ask("status")["jails"][0]["paused"]
+
+
 def test_attempts_count_like_lines(agent):
     """Each line told by hand is a failure; none is one; enough of them are a ban."""
     agent.ask("attempt", jail="sshd", ids=("192.0.2.1",))

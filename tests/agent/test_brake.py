@@ -249,6 +249,23 @@ def test_most_of_who_is_connected_by_prefix(tmp_path):
     assert "12 of 21 who were connected would be banned within an hour" in scene.problem
 
 
+def test_a_flood_asks_rarely_who_is_connected(tmp_path):
+    """Once a second, whatever number of bans: an attacker must not make the agent slow by it."""
+    scene, asked = Scene(tmp_path, floor=10_000, share=50.0), []
+    scene.peers = {target(f"198.51.100.{n}") for n in range(20)}
+    connected = scene.brake._connected
+    scene.brake._connected = lambda shield: asked.append(shield) or connected(shield)
+    for network in range(3):
+        scene.many(500, network)
+        scene.now += 1
+
+    assert 3 == len(asked)
+    assert "" == scene.problem
+    scene.ban("198.51.100.19")
+    scene.ban(*(f"198.51.100.{n}" for n in range(10)))
+    assert "surge: 11 of 20 who were connected would be banned within an hour" == scene.problem
+
+
 def test_few_who_are_connected(tmp_path):
     """Of one who is connected, and is banned, no share tells anything."""
     scene = Scene(tmp_path, mode="hold", floor=1000, share=50.0)
@@ -266,12 +283,44 @@ def test_nobody_can_tell_who_is_connected(tmp_path):
     assert "who is connected cannot be told: no netlink here" in scene.said.getvalue()
 
 
-def test_a_damaged_note_stops_nothing(scene):
-    """What is unreadable is said; nothing is paused by it."""
-    scene.records.note("brake", '{"paused": {"web": null}, "surges": {"web": {"odd": 1}}}')
+@pytest.mark.parametrize(
+    "surge",
+    ['{"odd": 1}', '{"since": "x"}', '{"peak": Infinity}', '{"held": 3}', '{"count": null}', "7"],
+)
+def test_a_damaged_surge_stops_nothing(scene, surge):
+    """What is unreadable is said, and the pause beside it holds: whoever panicked wants no bans."""
+    scene.records.note("brake", f'{{"paused": {{"web": null}}, "surges": {{"web": {surge}}}}}')
     scene.restart()
 
     assert "what it says of pauses and surges is damaged" in scene.said.getvalue()
+    assert [] == scene.ban("192.0.2.7")
+    scene.brake.resume(["web"])
+    assert 20 == len(scene.many(20))
+    assert "surge: 6 bans within an hour, none before" == scene.problem
+
+
+@pytest.mark.parametrize("paused", ['{"web": "x"}', '{"web": NaN}', "3", '{"web": []}'])
+def test_a_damaged_pause_is_none(scene, paused):
+    """Nobody can tell how long it was to last: it is said, and bans go on."""
+    scene.records.note("brake", f'{{"paused": {paused}, "surges": {{}}}}')
+    scene.restart()
+
+    assert "what it says of pauses and surges is damaged" in scene.said.getvalue()
+    assert ["192.0.2.7"] == scene.ban("192.0.2.7")
+
+
+def test_a_clock_that_was_set_back(tmp_path):
+    """A window that began in what is the future now is over: it would collect for ever."""
+    scene = Scene(tmp_path, mode="hold")
+    scene.now = NOW + 10 * 365 * 86400
+    scene.many(5)
+    scene.now = NOW
+    scene.free()
+    for hour in range(1, 9):
+        assert 4 == len(scene.many(4, hour))
+        scene.now += WINDOW
+
+    assert "" == scene.problem
 
 
 @pytest.mark.parametrize("seed", range(5))

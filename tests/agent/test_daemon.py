@@ -203,6 +203,21 @@ def test_failures_below_maxretry_survive_kill_9(host):
     assert 3 == host.jail().bans[0].failures
 
 
+def test_a_pause_survives_kill_9(host):
+    """It is kept before it is answered, also where there was no ban to lift; so is its end."""
+    for word, banned in (("panic", set()), ("resume", {"192.0.2.7"})):
+        host.start()
+        assert 0 == host.run(word).returncode
+        host.end(signal.SIGKILL)
+        host.start()
+        before = host.jail().failed_total
+        host.fail("192.0.2.7")
+        host.until(lambda before=before: host.jail().failed_total == before + 3)
+        assert banned == host.banned()
+        assert ("PAUSED" in host.run("status").stdout) is (word == "panic")
+        host.end()
+
+
 def test_the_end_of_a_ban(host):
     """When bantime is over the address is free again, at once and without being asked for."""
     host.configure(bantime=1)
