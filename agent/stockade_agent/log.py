@@ -169,7 +169,8 @@ class Log:
                 text = f"{self._lost} lines were lost while {self._outlet.name} took nothing"
                 self._outlet.write([(_WARNING, text, "", "", "", None)])
                 self._lost = 0
-            self._outlet.write(entries)
+            while entries:
+                entries = entries[self._outlet.write(entries) :]
             self.trouble = ""
         except TimeoutError as error:
             # Standard error ends where this one does, and would make us wait.

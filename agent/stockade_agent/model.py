@@ -294,9 +294,8 @@ class Escalation:
 class Surge:
     """What happens when a jail bans far more than it ever did.
 
-    ``alert`` says it, ``hold`` lets further bans wait for an answer, too; ``off``. Too many are, in
-    an hour, more than ``floor`` and ``ratio`` times the most ever, or than ``share`` percent of
-    who is connected to the jail's ports (0: not asked).
+    Too many are, in an hour, more than ``floor`` and ``ratio`` times the most ever, or than
+    ``share`` percent of who is connected to the jail's ports (0: not asked).
     """
 
     mode: str = "alert"

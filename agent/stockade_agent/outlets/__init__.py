@@ -5,7 +5,7 @@
           ─▶ journal    journald's own protocol: an entry has fields
           ─▶ file       with date and priority; it rotates itself
 
-An outlet writes all entries or none, and says by ``OSError`` that it took none. It never waits for
+An outlet says how many entries it took, and by ``OSError`` that it took none. It never waits for
 long. It may be used again after it failed. ``choice`` chooses it.
 """
 
@@ -34,8 +34,8 @@ class Outlet(Protocol):
     name: str
     """As ``logtarget`` has it."""
 
-    def write(self, entries: Sequence[Entry]) -> None:
-        """Write entries, in order.
+    def write(self, entries: Sequence[Entry]) -> int:
+        """Write entries, in order, and return how many of them: the first ones.
 
         Raises:
             OSError: none of them was written.

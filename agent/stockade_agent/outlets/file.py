@@ -41,8 +41,8 @@ class File:
         self._most, self._count, self._now = size, count, now
         self._fileno: Optional[int] = None
 
-    def write(self, entries: Sequence[Entry]) -> None:
-        """Append entries, a line each.
+    def write(self, entries: Sequence[Entry]) -> int:
+        """Append entries, a line each, all of them.
 
         Raises:
             OSError: the file cannot be opened, or there is no room; nothing was written then.
@@ -64,6 +64,7 @@ class File:
             if written:
                 os.ftruncate(fileno, size)
             raise
+        return len(entries)
 
     def close(self) -> None:
         """Close it; the next entry opens it again."""

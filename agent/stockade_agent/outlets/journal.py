@@ -7,11 +7,12 @@
     STOCKADE_ID=192.0.2.7
 
 A value that has a line end is sent with its length, so that no text, whoever wrote it, ends its
-field. Entries of one datagram are parted by an empty line; what does not fit into one goes by a
-sealed memory file, whose descriptor is sent.
+field. Each entry is a datagram of its own: of several in one, parted by an empty line, systemd 252
+keeps all and 257 the first. What does not fit into one goes by a sealed memory file, whose
+descriptor is sent.
 
 Source:
-    https://systemd.io/JOURNAL_NATIVE_PROTOCOL/, and journald-native.c for the empty line.
+    https://systemd.io/JOURNAL_NATIVE_PROTOCOL/
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ class Journal:
         self._heads: dict[tuple[int, str, str], str] = {}
         self._silent_until = -1.0
 
-    def write(self, entries: Sequence[Entry]) -> None:
-        """Send entries, all in one datagram.
+    def write(self, entries: Sequence[Entry]) -> int:
+        """Send entries, and return how many of them, the first ones.
 
         Raises:
             TimeoutError: journald is there, but takes nothing.
@@ -74,11 +75,24 @@ class Journal:
         """
         if self._clock() < self._silent_until:
             raise TimeoutError(errno.ETIMEDOUT, "journald takes nothing")
-        data = self._encoded(entries)
+        # Once for all entries: a journald that was started anew has another socket at its path.
+        self._socket.connect(self._path)
+        sent = 0
         try:
-            self._socket.sendto(data, self._path)
+            for entry in entries:
+                self._send(self._encoded(entry))
+                sent += 1
+        except OSError as error:
+            if isinstance(error, TimeoutError):
+                self._silent_until = self._clock() + PAUSE
+            if not sent:
+                raise
+        return sent
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.send(data)
         except (socket.timeout, BlockingIOError) as error:
-            self._silent_until = self._clock() + PAUSE
             raise TimeoutError(errno.ETIMEDOUT, "journald takes nothing") from error
         except OSError as error:
             if error.errno not in _TOO_LONG:
@@ -89,28 +103,19 @@ class Journal:
         """Close the socket."""
         self._socket.close()
 
-    def _encoded(self, entries: Sequence[Entry]) -> bytes:
-        made, texts, head, kind = bytearray(), [], "", (-1, "", "")
-        for priority, text, event, jail, id_, more in entries:
-            # A flood is a thousand times the same jail and event, and addresses: nothing to escape.
-            if jail is not kind[2] or event is not kind[1] or priority != kind[0]:
-                kind = (priority, event, jail)
-                head = self._heads.get(kind) or self._head(*kind)
-            message = text if text.isprintable() and "\\" not in text else plain(text)
-            if more is None and "\n" not in id_:
-                if id_:
-                    texts.append(f"{head}STOCKADE_ID={id_}\nMESSAGE={message}\n\n")
-                else:
-                    texts.append(f"{head}MESSAGE={message}\n\n")
-                continue
-            fields: dict[str, object] = {"MESSAGE": message}
-            if id_:
-                fields["STOCKADE_ID"] = id_
-            fields.update({f"STOCKADE_{name.upper()}": it for name, it in (more or {}).items()})
-            texts.append(head)
-            made += _bytes("".join(texts)) + _fields(fields) + b"\n"
-            texts.clear()
-        return bytes(made) + _bytes("".join(texts))
+    def _encoded(self, entry: Entry) -> bytes:
+        # A flood is a thousand times the same jail and event, and addresses: nothing to escape.
+        priority, text, event, jail, id_, more = entry
+        head = self._heads.get((priority, event, jail)) or self._head(priority, event, jail)
+        message = text if text.isprintable() and "\\" not in text else plain(text)
+        if more is None and "\n" not in id_:
+            own = f"STOCKADE_ID={id_}\n" if id_ else ""
+            return _bytes(f"{head}{own}MESSAGE={message}\n")
+        fields: dict[str, object] = {"MESSAGE": message}
+        if id_:
+            fields["STOCKADE_ID"] = id_
+        fields.update({f"STOCKADE_{name.upper()}": it for name, it in (more or {}).items()})
+        return _bytes(head) + _fields(fields)
 
     def _head(self, priority: int, event: str, jail: str) -> str:
         """Return the fields that many entries share. No name of a jail has a line end."""
@@ -134,7 +139,7 @@ class Journal:
             seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
             fcntl.fcntl(fileno, fcntl.F_ADD_SEALS, seals | fcntl.F_SEAL_SEAL)
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fileno))]
-            self._socket.sendmsg([], rights, 0, self._path)
+            self._socket.sendmsg([], rights)
         except socket.timeout as error:
             raise TimeoutError(errno.ETIMEDOUT, "journald takes nothing") from error
         finally:

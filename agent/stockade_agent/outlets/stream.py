@@ -23,8 +23,8 @@ class Stream:
     def __init__(self, stream: TextIO, *, prefixed: bool = True) -> None:
         self._stream, self._prefixed = stream, prefixed
 
-    def write(self, entries: Sequence[Entry]) -> None:
-        """Write entries, a line each."""
+    def write(self, entries: Sequence[Entry]) -> int:
+        """Write entries, a line each, all of them."""
         if self._prefixed:
             lines = [f"<{entry[0]}>{plain(entry[1])}\n" for entry in entries]
         else:
@@ -34,6 +34,7 @@ class Stream:
             self._stream.flush()
         except ValueError as error:
             raise OSError(str(error)) from error
+        return len(entries)
 
     def close(self) -> None:
         """Leave it open."""

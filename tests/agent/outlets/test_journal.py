@@ -2,6 +2,7 @@
 """Does journald get the fields that we mean, and none that somebody else wrote?"""
 
 import array
+import contextlib
 import io
 import os
 import socket
@@ -189,16 +190,38 @@ def test_nobody_forges_fields(log, journald, id_, say):
     assert expected == {name for name in names if not name.startswith(b"STOCKADE_")}
 
 
-def test_many_go_together(log, journald):
-    """A flood costs one datagram for some hundred entries."""
+def test_each_entry_is_a_datagram(log, journald):
+    """Whatever is written together: of several in one, systemd 257 would keep the first alone."""
     with log.together():
-        for number in range(300):
+        for number in range(5):
             log.found("sshd", f"192.0.2.{number}")
-    first, second = journald.entries(), journald.entries()
+    each = [journald.entries() for _ in range(5)]
 
-    ids = [dict(fields)[b"STOCKADE_ID"].decode() for fields in (*first, *second)]
-    assert [f"192.0.2.{number}" for number in range(300)] == ids
-    assert (256, 44) == (len(first), len(second))
+    assert [1] * 5 == [len(entries) for entries in each]
+    ids = [dict(entries[0])[b"STOCKADE_ID"].decode() for entries in each]
+    assert [f"192.0.2.{number}" for number in range(5)] == ids
+
+
+def test_what_journald_took_before_it_hung_is_not_lost(journald, monkeypatch):
+    """Of many entries that are written together the first ones are there, the others told."""
+    monkeypatch.setattr(journal, "PATIENCE", 0.05)
+    stream = io.StringIO()
+    log, outlet = Log(stream), Journal(lambda: 0.0, journald.path)
+    log.to(outlet)
+    with log.together():
+        for number in range(256):
+            log.info(f"{number} {'x' * 10_000}")
+    taken = []
+    journald.socket.settimeout(0.2)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            taken += [dict(fields)[b"MESSAGE"].split()[0] for fields in journald.entries()]
+    outlet.close()
+
+    assert 0 < len(taken) < 256
+    assert [str(number).encode() for number in range(len(taken))] == taken
+    assert f"{256 - len(taken)} lines lost" in log.trouble
+    assert "" == stream.getvalue()
 
 
 def test_what_is_too_long_goes_by_a_file(log, journald):
