@@ -210,7 +210,8 @@ def test_what_journald_took_before_it_hung_is_not_lost(journald, monkeypatch):
     log.to(outlet)
     with log.together():
         for number in range(256):
-            log.info(f"{number} {'x' * 10_000}")
+            text = f"{number} {'x' * 10_000}"
+            log.info(text)
     taken = []
     journald.socket.settimeout(0.2)
     with contextlib.suppress(TimeoutError):
