@@ -76,7 +76,7 @@ class Guard:
             # Most hosts of somebody else's configuration count by no prefix.
             from stockade_agent.prefixes import Prefixes  # noqa: PLC0415
 
-            self._prefixes = Prefixes(spec, self.jail, self._barred)
+            self._prefixes = Prefixes(spec, self.jail, self._barred, self.peer)
         self._spared: set[str] = set()
         self.failed = ""
         self._protected, self._resolver, self._log = protected, resolver, log

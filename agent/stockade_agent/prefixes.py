@@ -44,14 +44,19 @@ class Prefixes:
         spec: it has a ``prefix6``.
         jail: counts, and holds the bans.
         barred: returns why a prefix is never to be banned, or "".
+        peer: returns why a larger one is not to be banned now, or "".
     """
 
     def __init__(
-        self, spec: JailSpec, jail: Jail, barred: Callable[[IPv6Network, float], str]
+        self,
+        spec: JailSpec,
+        jail: Jail,
+        barred: Callable[[IPv6Network, float], str],
+        peer: Callable[[IPv6Network, float], str] = lambda *_: "",
     ) -> None:
         self._length, *self._wider = spec.prefix6
         self._members = spec.members
-        self._jail, self._barred = jail, barred
+        self._jail, self._barred, self._peer = jail, barred, peer
         self._lengths = spec.prefix6
         self._known: dict[int, Optional[IPv6Network]] = {}
         self._over: list[Ban] = []
@@ -106,7 +111,7 @@ class Prefixes:
             if len({self._member(one) for one in inside}) < self._members:
                 continue
             network = _network(number, wider)
-            if self._refused(network, now):
+            if self._refused(network, now) or self._peer(network, now):
                 break
             failures = sum(one.failures for one in inside)
             earned = self._jail.widen(network, ban, failures, now)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stockade_agent.firewall.established import Connection
 from stockade_agent.guard import Guard
 from stockade_agent.jail import Jail
 from stockade_agent.log import Log
@@ -35,7 +36,7 @@ class Names:
     def __init__(self):
         self.known = {}
 
-    def addresses(self, name, _now):
+    def addresses(self, name, _now, *, first=False):
         return self.known.get(name)
 
 
@@ -396,3 +397,20 @@ def test_larger_bans_cover_all_and_none_twice(seed, members):
     for length in (60, 56):
         wholes = [net.supernet(new_prefix=length) for net in networks if net.prefixlen > length]
         assert all(wholes.count(whole) < members for whole in wholes)
+
+
+def test_a_larger_prefix_with_a_session_by_key_is_not_banned(tmp_path):
+    """Who is logged in by a key keeps the larger prefix open; the ones beside his are banned."""
+    scene = Scene(tmp_path, wider=(48,), members=3, ignorepeers=True)
+    operator = target("2001:db8:0:ffff::7")
+    peers = scene.guard._protected.peers
+    peers._ask = lambda _: [Connection(operator, 40000, 22, 0)]
+    line = f"web1 sshd[7]: Accepted publickey for alice from {operator} port 40000 ssh2\n"
+    sshd = JailSpec("sshd", FilterSpec("sshd", ()), ignorepeers=True)
+    peers.read(Block((), "journal", line.encode(), ""), [sshd])
+    hosts = [f"2001:db8:0:{n}::1" for n in range(1, 5) for _ in range(2)]
+    made = scene.read(*hosts)
+    scene.guard.change(ignorepeers=False)
+
+    assert [f"2001:db8:0:{n}::/64" for n in range(1, 5)] == made
+    assert "2001:db8::/48" in scene.read(*["2001:db8:0:9::1"] * 2)
