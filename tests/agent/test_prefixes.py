@@ -35,7 +35,7 @@ class Names:
     def __init__(self):
         self.known = {}
 
-    def addresses(self, name, _now):
+    def addresses(self, name, _now, **_order):
         return self.known.get(name)
 
 
@@ -215,6 +215,27 @@ def test_a_subnet_with_somebody_in_ignoreip(make):
     assert "2001:db8::/48 would be banned, but is never: ip" in scene.said.getvalue()
 
 
+def test_a_peer_in_the_prefix(wide, monkeypatch):
+    """Who attacks from where an operator is logged in is banned alone, as long as he is."""
+    operator = target("2001:db8:0:1::53")
+    monkeypatch.setattr(
+        wide.guard,
+        "peer",
+        lambda address, _now: (
+            "peer" if str(address) != str(operator) and operator in ip_network(address) else ""
+        ),
+    )
+    monkeypatch.setattr(wide.guard._prefixes, "_peer", wide.guard.peer)
+
+    assert [] == wide.read("2001:db8:0:1::1", "2001:db8:0:1::2")
+    assert ["2001:db8:0:1::2"] == wide.read("2001:db8:0:1::2", "2001:db8:0:1::2")
+    wide.read(*prefixes_of(5, 2))
+    assert "2001:db8::/56" not in wide.held
+
+    monkeypatch.setattr(wide.guard, "peer", lambda _address, _now: "")
+    assert ["2001:db8:0:1::/64"] == wide.read("2001:db8:0:1::1", now=NOW + 61)
+
+
 # ---- larger prefixes
 
 
@@ -341,6 +362,11 @@ def test_the_index_does_not_grow(monkeypatch, wide):
 # ---- against a naive reference
 
 
+def nobody(_network, _now):
+    """Whom nothing speaks for."""
+    return ""
+
+
 ADDRESSES = st.tuples(
     st.sampled_from([0x20010DB8, 0x20010DB9]), st.integers(0, 3), st.integers(0, 3)
 ).map(lambda parts: IPv6Address(parts[0] << 96 | parts[1] << 64 | parts[2]))
@@ -353,7 +379,7 @@ def test_counts_equal_a_naive_reference(addresses, data):
     length = data.draw(st.sampled_from([32, 48, 63, 64, 65, 96, 126, 127]))
     spec = JailSpec("j", FilterSpec("f", ()), maxretry=3, bantime=60, prefix6=(length,))
     by_prefix, naive = Jail(spec), Jail(spec)
-    prefixes = Prefixes(spec, by_prefix, lambda _network, _now: "")
+    prefixes = Prefixes(spec, by_prefix, nobody, nobody)
     for number, address in enumerate(addresses):
         at = NOW + number
         whole = (
@@ -377,7 +403,7 @@ def test_larger_bans_cover_all_and_none_twice(seed, members):
     lengths = {"prefix6": (64, 60, 56), "members": members}
     spec = JailSpec("j", FilterSpec("f", ()), maxretry=1, bantime=FOREVER, **lengths)
     jail = Jail(spec)
-    prefixes = Prefixes(spec, jail, lambda _network, _now: "")
+    prefixes = Prefixes(spec, jail, nobody, nobody)
     base, seen = int(IPv6Address("2001:db8::")), []
     for _ in range(40):
         address = IPv6Address(base | rand.getrandbits(9) << 64 | rand.getrandbits(2))
