@@ -73,8 +73,7 @@ class Guard:
         self._shares = False
         self._prefixes = None
         if spec.prefix6:
-            # Most hosts of somebody else's configuration count by no prefix.
-            from stockade_agent.prefixes import Prefixes  # noqa: PLC0415
+            from stockade_agent.prefixes import Prefixes  # noqa: PLC0415 - many have no need of it
 
             self._prefixes = Prefixes(spec, self.jail, self._barred, self.peer)
         self._spared: set[str] = set()
@@ -249,14 +248,12 @@ class Guard:
 
     def holds(self, address: Target) -> bool:
         """Return whether an address is banned, by itself or with its prefix."""
-        if str(address) in self.jail.banned:
-            return True
-        return self._prefixes is not None and self._prefixes.holds(address)
+        held = str(address) in self.jail.banned
+        return held or (self._prefixes is not None and self._prefixes.holds(address))
 
     def superseded(self) -> list[Ban]:
         """Return the bans whose place those of larger prefixes took since the last call."""
-        over = self._prefixes.superseded() if self._prefixes is not None else []
-        for ban in over:
+        for ban in (over := self._prefixes.superseded() if self._prefixes is not None else []):
             self._log.notice(f"[{self.name}] {ban.id} is within a prefix that is banned now")
         return over
 
@@ -316,9 +313,7 @@ class Guard:
             return None
         self._log.found(self.spec.name, failure.id)
         if self._prefixes is not None:
-            if not self.ignore.fixed:
-                self._prefixes.forget()
-            failure = self._prefixes.counted(failure, now)
+            failure = self._prefixes.counted(failure, now, known=self.ignore.fixed)
         ban = self.jail.add(failure, now)
         if ban is None:
             return None
@@ -327,7 +322,11 @@ class Guard:
             self.jail.unban(ban.id)
             self._log.warning(f"[{self.name}] {ban.id} would be banned, but is never: {why}")
             return None
-        return None if self._is_peer(ban, now) else ban
+        if not self._is_peer(ban, now):
+            return ban
+        if self._prefixes is not None:
+            self._prefixes.spare(ban, now)
+        return None
 
     def _barred(self, network: IPv6Network, now: float) -> str:
         """Return why a prefix is never banned, and say it once; "" if it may be."""

@@ -54,8 +54,7 @@ def target(text: str) -> Optional[Target]:
     return address
 
 
-# The one empty mapping of all that have no data: there may be 100,000 of them.
-_NONE: Mapping[str, str] = MappingProxyType({})
+_NONE: Mapping[str, str] = MappingProxyType({})  # one for all of 100,000 without data
 
 
 # ---- what flows -------------------------------------------------------------------------------
@@ -317,8 +316,7 @@ class JailSpec:
         shield: what its bans close where the native firewall makes them; None where only
             other actions act.
         escalation: how bantime grows for an address that comes back.
-        prefix6: lengths of prefixes by which IPv6 is banned, the one that counts first; or none.
-        members: bans at a time within a larger prefix that get it banned instead.
+        prefix6: lengths of prefixes that IPv6 is banned by, the first the one that counts; or none.
     """
 
     name: str
@@ -342,7 +340,7 @@ class JailSpec:
     escalation: Escalation = field(default_factory=Escalation)
     surge: Surge = field(default_factory=Surge)
     prefix6: tuple[int, ...] = ()
-    members: int = 4
+    members: int = 4  # bans at a time within one of the other prefixes that get it banned
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
     @property

@@ -22,6 +22,8 @@ from stockade_agent.model import Ban, Failure, JailSpec, Target
 
 
 BITS = 128
+SPARED = 60.0
+"""Seconds for which the addresses of a prefix count alone in which a peer is logged in."""
 MOST_KNOWN = 8192
 """Prefixes of which it is remembered whether they may be banned."""
 
@@ -44,7 +46,7 @@ class Prefixes:
         spec: it has a ``prefix6``.
         jail: counts, and holds the bans.
         barred: returns why a prefix is never to be banned, or "".
-        peer: returns why a larger one is not to be banned now, or "".
+        peer: returns why one must not be banned just now, or "".
     """
 
     def __init__(
@@ -52,11 +54,12 @@ class Prefixes:
         spec: JailSpec,
         jail: Jail,
         barred: Callable[[IPv6Network, float], str],
-        peer: Callable[[IPv6Network, float], str] = lambda *_: "",
+        peer: Callable[[IPv6Network, float], str],
     ) -> None:
         self._length, *self._wider = spec.prefix6
         self._members = spec.members
         self._jail, self._barred, self._peer = jail, barred, peer
+        self._spared: dict[str, float] = {}
         self._lengths = spec.prefix6
         self._known: dict[int, Optional[IPv6Network]] = {}
         self._over: list[Ban] = []
@@ -70,13 +73,21 @@ class Prefixes:
         """Ask again which prefixes may be banned."""
         self._known.clear()
 
-    def counted(self, failure: Failure, now: float) -> Failure:
+    def spare(self, ban: Ban, now: float) -> None:
+        """Let the addresses of a prefix that cannot be banned just now count alone for a time."""
+        self._spared = {id_: end for id_, end in self._spared.items() if end > now}
+        self._spared[ban.id] = now + SPARED
+
+    def counted(self, failure: Failure, now: float, *, known: bool = True) -> Failure:
         """Return a failure under the id that it counts for.
 
         That is the banned prefix that holds its address, so that no ban is made inside another;
-        else the address's own prefix; else, where that is never to be banned, the address.
+        else the address's own prefix; else, where that is never to be banned, the address. Unless
+        ``known``, whom to spare may have changed unseen.
         """
         address = failure.address
+        if not known:
+            self.forget()
         # What is no address (an <F-ID>) counts by itself, whatever address stands beside it.
         if not isinstance(address, (IPv6Address, IPv6Network)) or failure.id != str(address):
             return failure
@@ -87,9 +98,10 @@ class Prefixes:
         if length <= self._length:
             return failure
         network = self._prefix(number, now)
-        if network is None:
+        id_ = str(network)
+        if network is None or self._spared.get(id_, now) > now:
             return failure
-        return failure._replace(id=str(network), address=network)
+        return failure._replace(id=id_, address=network)
 
     def settled(self, ban: Ban, now: float) -> list[Ban]:
         """Return a ban that the jail has just made, and those of larger prefixes that it earns.

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stockade_agent.firewall.established import Connection
 from stockade_agent.guard import Guard
 from stockade_agent.jail import Jail
 from stockade_agent.log import Log
@@ -36,7 +35,7 @@ class Names:
     def __init__(self):
         self.known = {}
 
-    def addresses(self, name, _now, *, first=False):
+    def addresses(self, name, _now, **_order):
         return self.known.get(name)
 
 
@@ -216,6 +215,27 @@ def test_a_subnet_with_somebody_in_ignoreip(make):
     assert "2001:db8::/48 would be banned, but is never: ip" in scene.said.getvalue()
 
 
+def test_a_peer_in_the_prefix(wide, monkeypatch):
+    """Who attacks from where an operator is logged in is banned alone, as long as he is."""
+    operator = target("2001:db8:0:1::53")
+    monkeypatch.setattr(
+        wide.guard,
+        "peer",
+        lambda address, _now: (
+            "peer" if str(address) != str(operator) and operator in ip_network(address) else ""
+        ),
+    )
+    monkeypatch.setattr(wide.guard._prefixes, "_peer", wide.guard.peer)
+
+    assert [] == wide.read("2001:db8:0:1::1", "2001:db8:0:1::2")
+    assert ["2001:db8:0:1::2"] == wide.read("2001:db8:0:1::2", "2001:db8:0:1::2")
+    wide.read(*prefixes_of(5, 2))
+    assert "2001:db8::/56" not in wide.held
+
+    monkeypatch.setattr(wide.guard, "peer", lambda _address, _now: "")
+    assert ["2001:db8:0:1::/64"] == wide.read("2001:db8:0:1::1", now=NOW + 61)
+
+
 # ---- larger prefixes
 
 
@@ -342,6 +362,11 @@ def test_the_index_does_not_grow(monkeypatch, wide):
 # ---- against a naive reference
 
 
+def nobody(_network, _now):
+    """Whom nothing speaks for."""
+    return ""
+
+
 ADDRESSES = st.tuples(
     st.sampled_from([0x20010DB8, 0x20010DB9]), st.integers(0, 3), st.integers(0, 3)
 ).map(lambda parts: IPv6Address(parts[0] << 96 | parts[1] << 64 | parts[2]))
@@ -354,7 +379,7 @@ def test_counts_equal_a_naive_reference(addresses, data):
     length = data.draw(st.sampled_from([32, 48, 63, 64, 65, 96, 126, 127]))
     spec = JailSpec("j", FilterSpec("f", ()), maxretry=3, bantime=60, prefix6=(length,))
     by_prefix, naive = Jail(spec), Jail(spec)
-    prefixes = Prefixes(spec, by_prefix, lambda _network, _now: "")
+    prefixes = Prefixes(spec, by_prefix, nobody, nobody)
     for number, address in enumerate(addresses):
         at = NOW + number
         whole = (
@@ -378,7 +403,7 @@ def test_larger_bans_cover_all_and_none_twice(seed, members):
     lengths = {"prefix6": (64, 60, 56), "members": members}
     spec = JailSpec("j", FilterSpec("f", ()), maxretry=1, bantime=FOREVER, **lengths)
     jail = Jail(spec)
-    prefixes = Prefixes(spec, jail, lambda _network, _now: "")
+    prefixes = Prefixes(spec, jail, nobody, nobody)
     base, seen = int(IPv6Address("2001:db8::")), []
     for _ in range(40):
         address = IPv6Address(base | rand.getrandbits(9) << 64 | rand.getrandbits(2))
@@ -397,20 +422,3 @@ def test_larger_bans_cover_all_and_none_twice(seed, members):
     for length in (60, 56):
         wholes = [net.supernet(new_prefix=length) for net in networks if net.prefixlen > length]
         assert all(wholes.count(whole) < members for whole in wholes)
-
-
-def test_a_larger_prefix_with_a_session_by_key_is_not_banned(tmp_path):
-    """Who is logged in by a key keeps the larger prefix open; the ones beside his are banned."""
-    scene = Scene(tmp_path, wider=(48,), members=3, ignorepeers=True)
-    operator = target("2001:db8:0:ffff::7")
-    peers = scene.guard._protected.peers
-    peers._ask = lambda _: [Connection(operator, 40000, 22, 0)]
-    line = f"web1 sshd[7]: Accepted publickey for alice from {operator} port 40000 ssh2\n"
-    sshd = JailSpec("sshd", FilterSpec("sshd", ()), ignorepeers=True)
-    peers.read(Block((), "journal", line.encode(), ""), [sshd])
-    hosts = [f"2001:db8:0:{n}::1" for n in range(1, 5) for _ in range(2)]
-    made = scene.read(*hosts)
-    scene.guard.change(ignorepeers=False)
-
-    assert [f"2001:db8:0:{n}::/64" for n in range(1, 5)] == made
-    assert "2001:db8::/48" in scene.read(*["2001:db8:0:9::1"] * 2)

@@ -209,7 +209,7 @@ def test_when_bans_end(zone):
 )
 def test_what_the_agent_is_asked(text, request_):
     """The words become one request."""
-    told = {"changed": ["192.0.2.1"], "count": 1, "absent": []}
+    told = {"changed": ["192.0.2.1"], "count": 1, "absent": [], "within": {}}
     value = {"value": []}
     agent = Agent(ban=told, unban=told, attempt=told, set=value, get=value)
     words.answer(text.split(), agent)
