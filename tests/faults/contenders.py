@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
@@ -362,8 +363,10 @@ def _there(family: str, table: str, name: str) -> bool:
 
 
 def _has_members(group: subprocess.Popen[bytes]) -> bool:
-    try:
-        os.killpg(group.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Return whether any process of a group is there; those that only wait to be reaped are not."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            state, _, pgrp = path.read_text().rpartition(")")[2].split()[:3]
+            if int(pgrp) == group.pid and state not in "ZX":
+                return True
+    return False
