@@ -65,7 +65,7 @@ class Fail2ban(Ours):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         stock = peers.fail2ban() / "etc/fail2ban"
-        shutil.copytree(stock / "action.d", self.etc / "action.d")
+        shutil.copytree(stock / "action.d", self.etc / "action.d", dirs_exist_ok=True)
         text = (self.etc / "jail.conf").read_text()
         (self.etc / "jail.conf").write_text(text.replace("backend = auto", "backend = pyinotify"))
         files = {"dbfile": self.ledger, "socket": self.socket, "pidfile": folder / "pid"}
