@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
@@ -64,7 +65,7 @@ class Fail2ban(Ours):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         stock = peers.fail2ban() / "etc/fail2ban"
-        shutil.copytree(stock / "action.d", self.etc / "action.d")
+        shutil.copytree(stock / "action.d", self.etc / "action.d", dirs_exist_ok=True)
         text = (self.etc / "jail.conf").read_text()
         (self.etc / "jail.conf").write_text(text.replace("backend = auto", "backend = pyinotify"))
         files = {"dbfile": self.ledger, "socket": self.socket, "pidfile": folder / "pid"}
@@ -362,8 +363,10 @@ def _there(family: str, table: str, name: str) -> bool:
 
 
 def _has_members(group: subprocess.Popen[bytes]) -> bool:
-    try:
-        os.killpg(group.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Return whether any process of a group is there; those that only wait to be reaped are not."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            state, _, pgrp = path.read_text().rpartition(")")[2].split()[:3]
+            if int(pgrp) == group.pid and state not in "ZX":
+                return True
+    return False

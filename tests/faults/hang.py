@@ -33,7 +33,7 @@ COMMANDS = {
 def hang(folder: Path, *, small: bool) -> Iterator[Row]:
     """Yield how long the next bans of the same jail wait, and what is left of the commands."""
     bans = 5 if small else 40
-    for number, (words, command) in enumerate(COMMANDS.items()):
+    for number, (words, command) in enumerate([*COMMANDS.items()][:: 2 if small else 1]):
         options = {"maxretry": 1, "action": f"%(banaction)s[port=22]\n bad[timeout={LIMIT}]"}
         with Host(folder / str(number), firewall="nftables", options=options) as host:
             (host.etc / "action.d").mkdir()
