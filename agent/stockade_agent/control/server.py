@@ -311,7 +311,11 @@ class _Client:
 
     def _send(self) -> bool:
         """Return whether the other side took a whole piece."""
-        self._unsent = self._unsent[self.socket.send(self._unsent) :]
+        try:
+            self._unsent = self._unsent[self.socket.send(self._unsent) :]
+        except BlockingIOError:
+            # The piece before this one has filled what the kernel keeps for the other side.
+            return False
         if self._unsent:
             return False
         self._unsent = next(self._pieces, b"")

@@ -4,6 +4,7 @@
 import json
 import os
 import random
+import selectors
 import signal
 import socket
 import stat
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from stockade_agent.control import server as module
+from stockade_agent.control.access import Peer
 from stockade_agent.control.client import ask
 from stockade_agent.control.protocol import MAX_LINE, AgentStatus, FirewallStatus, Request
 from stockade_agent.control.server import MAX_CLIENTS, Server
@@ -277,3 +279,17 @@ def test_status_survives_the_socket():
     later = json.loads(json.dumps({**from_agent.to_json(), "unknown": 1}))
 
     assert from_agent == AgentStatus.from_json(later)
+
+
+def test_a_piece_that_fills_the_other_side_is_no_end():
+    """Where the next piece finds no room at all, the connection goes on when there is some."""
+
+    class Full:
+        def send(self, data):
+            raise BlockingIOError
+
+    client = module._Client(Full(), Peer(1, 0, ()))
+    client._unsent = b"the rest"
+
+    assert client.turn(selectors.EVENT_WRITE, echo, 8)
+    assert client._unsent == b"the rest"
