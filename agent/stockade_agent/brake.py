@@ -19,6 +19,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Callable, Optional
 
 from stockade_agent.guard import Guard
@@ -188,8 +189,7 @@ class Brake:
         """Return what an operator must know of a jail's bans, or ""."""
         if self.is_paused(jail, now):
             end = self.until(jail)
-            left = "stockade-agent resume" if end is None else f"{round(end - now)} s from now"
-            return f"PAUSED: nobody is banned until {left}"
+            return f"PAUSED: nobody is banned until {_moment(end) if end else 'you resume'}"
         surge = self._surges.get(jail)
         if surge is None or not surge.why:
             return ""
@@ -352,3 +352,7 @@ def _finite(kept: Any) -> float:
     if not isinstance(kept, (int, float)) or not math.isfinite(kept):
         raise TypeError(f"{kept!r} is no number")
     return float(kept)
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - local time

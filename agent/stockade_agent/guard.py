@@ -351,7 +351,7 @@ class Guard:
         self._version = self._protected.version
         if self._prefixes is not None:
             self._prefixes.forget()
-        self.ignore = Ignore(self.spec, own=self._protected.own, controllers=self._protected.always)
+        self.ignore = Ignore(self.spec, own=self._protected.own, always=self._protected.always)
         for name, addresses in self._names.items():
             self.ignore.resolved(name, addresses)
 

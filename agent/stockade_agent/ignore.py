@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Who is never banned: ``ignoreip``, ``ignoreself``, the controllers.
+"""Who is never banned: ``ignoreip``, ``ignoreself``, controllers, gateways.
 
-    ignore = Ignore(spec, own=own_addresses(), controllers=[...])
+    ignore = Ignore(spec, own=own_addresses(), always={"controller": [...]})
     ignore.names                       # host names in ignoreip; the daemon resolves them ...
     ignore.resolved(name, addresses)   # ... and hands the answers in
     reason = ignore.ignored(failure)   # "" : not ignored;  also takes a Ban or an address text
@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import MappingProxyType
 from typing import Optional, Union
 
 from stockade_agent.model import Address, Ban, Failure, JailSpec, Target, target
@@ -85,7 +86,7 @@ class Ignore:
 
     Args:
         own: the host's own addresses, used when the jail has ``ignoreself``.
-        controllers: who pushed to this host; never banned, whatever the jail says.
+        always: what they are called -> those who are never banned, whatever the jail says.
 
     Attributes:
         names: the host names in ``ignoreip``.
@@ -96,10 +97,10 @@ class Ignore:
         spec: JailSpec,
         *,
         own: Collection[Address] = (),
-        controllers: Collection[Target] = (),
+        always: Mapping[str, Collection[Target]] = MappingProxyType({}),
     ) -> None:
         self.own = frozenset(own) if spec.ignoreself else frozenset()
-        self._controllers = Networks(controllers)
+        self._always = {name: Networks(targets) for name, targets in always.items() if targets}
         entries = [part for entry in spec.ignoreip for part in _SEPARATORS.split(entry) if part]
         self._files = [_File(e[len("file:") :]) for e in entries if e.startswith("file:")]
         listed = _Listed(e for e in entries if not e.startswith("file:"))
@@ -143,8 +144,9 @@ class Ignore:
         """Return why some address of a network is ignored, in a few words; "" when none is."""
         if isinstance(network, (IPv4Address, IPv6Address)):
             return self._why(network)
-        if self._controllers.meets(network):
-            return "controller"
+        for name, targets in self._always.items():
+            if targets.meets(network):
+                return name
         if any(address in network for address in self.own):
             return "ignoreself"
         listed = (self._networks, *(file.listed.networks for file in self._fresh()))
@@ -159,8 +161,9 @@ class Ignore:
         return not self._files and not self._ids
 
     def _why(self, address: Target) -> str:
-        if address in self._controllers:
-            return "controller"
+        for name, targets in self._always.items():
+            if address in targets:
+                return name
         if address in self.own:
             return "ignoreself"
         if address in self._networks or any(address in f.listed.networks for f in self._fresh()):

@@ -101,9 +101,9 @@ class Protected:
         return ""
 
     @property
-    def always(self) -> frozenset[Target]:
-        """Those that even a jail without ``ignoreself`` must not ban."""
-        return self.controllers | self.gateways
+    def always(self) -> dict[str, frozenset[Target]]:
+        """Those that even a jail without ``ignoreself`` must not ban, by what they are."""
+        return {"controller": self.controllers, "gateway": self.gateways}
 
 
 def _lines(path: str) -> list[str]:

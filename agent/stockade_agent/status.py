@@ -140,7 +140,9 @@ def never_banned(protected: Protected, guards: Iterable[Guard]) -> tuple[str, ..
     guards = tuple(guards)
     spares = any(guard.spec.ignorepeers for guard in guards)
     peers = protected.peers.present() if spares else ()
-    addresses = sorted({str(a) for a in (*protected.always, *protected.own)})
+    addresses = sorted(
+        {str(a) for a in (*protected.controllers, *protected.gateways, *protected.own)}
+    )
     listed = dict.fromkeys(entry for guard in guards for entry in guard.spec.ignoreip)
     return tuple(dict.fromkeys((*listed, *addresses, *peers)))
 

@@ -89,7 +89,7 @@ def test_nothing_goes_on_in_a_pause(scene):
     assert {} == scene.guard.jail.banned
     assert (2, 0) == (scene.guard.jail.failed_total, scene.guard.jail.banned_total)
     assert "192.0.2.7 would be banned, but bans are paused" in scene.said.getvalue()
-    assert scene.problem.startswith("PAUSED: nobody is banned until stockade-agent resume")
+    assert scene.problem.startswith("PAUSED: nobody is banned until you resume")
     assert ["web"] == scene.brake.resume(["web"])
     assert ["192.0.2.7"] == scene.ban("192.0.2.7")
     assert "" == scene.problem

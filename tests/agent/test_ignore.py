@@ -67,7 +67,7 @@ def test_within_of_what_else():
     networks = Networks([])
 
     assert "ignoreself" == own.within(ip_network("2001:db8::/64"))
-    assert "controller" == ignore(controllers=[ip_address("2001:db8::1")]).within(
+    assert "controller" == ignore(always={"controller": [ip_address("2001:db8::1")]}).within(
         ip_network("2001:db8::/64")
     )
     assert ["dns", ""] == [named.within(ip_network(n)) for n in ("2001:db8::/64", "2001:db9::/64")]
@@ -97,7 +97,11 @@ def test_controllers():
     """Who pushes to the host is never banned, whatever the jail says."""
     controllers = [ip_network("198.51.100.0/24")]
 
-    assert "controller" == ignore(controllers=controllers, ignoreself=False).ignored("198.51.100.9")
+    gateways = [ip_address("192.0.2.1")]
+    always = {"controller": controllers, "gateway": gateways}
+    spared = ignore(always=always, ignoreself=False)
+    asked = ("198.51.100.9", "192.0.2.1", "192.0.2.2")
+    assert ["controller", "gateway", ""] == [spared.ignored(address) for address in asked]
 
 
 def test_names():
