@@ -49,7 +49,7 @@ class Agent:
     def __init__(self, folder, more="", local=JAIL_LOCAL):
         self.folder, self.said, self.now = folder, io.StringIO(), NOW
         (folder / "jail.conf").write_text((JAIL_CONF + more).format(folder=folder))
-        (folder / "jail.local").write_text(local)
+        (folder / "jail.local").write_text(local.format(folder=folder))
         (folder / "filter.d").mkdir(exist_ok=True)
         for name in ("sshd", "web", "recidive"):
             regex = rf"\[(?!{name}\]).*\] Ban <HOST>" if name == "recidive" else f"{name} <ADDR>$"
@@ -125,6 +125,17 @@ def test_the_stock_jail_counts_bans_of_all_jails(agent):
         jail.logs,
     )
     assert "journal" not in agent.pipe.intake.sources
+
+
+def test_one_with_another_log_reads_that(make):
+    """What other hosts tell of their bans is no log of this agent's."""
+    agent = make(local="[recidive]\nenabled = true\nlogpath = {folder}/hosts.log\n")
+    spec = agent.pipe.guards["recidive"].spec
+
+    assert "auto" == spec.backend
+    for _ in range(3):
+        agent.ban("sshd", "192.0.2.7")
+    assert [] == agent.held()
 
 
 def test_its_own_and_restored_bans_do_not_count(make, agent):

@@ -72,7 +72,7 @@ OPTIONS = (
 )
 BANS = "bans"
 BACKENDS = ("auto", "polling", "pyinotify", "systemd", BANS)
-RECIDIVE = "recidive"
+RECIDIVE, OWN_LOG = "recidive", "fail2ban.log"
 """fail2ban's filter for bans, which it reads from its own log; we need none to know of ours."""
 
 T = TypeVar("T")
@@ -215,7 +215,10 @@ class Jail:
         """Return the jail as a specification; meaningless values are added to ``faults``."""
         default = JailSpec(name=self.name, filter=FilterSpec(name="", failregex=()))
         backend = self._typed("backend", _backend, Call(default.backend, {}))
-        if self.filter_name == RECIDIVE:
+        logpath = self._typed("logpath", logpaths, default.logpath)
+        if self.filter_name == RECIDIVE and (
+            backend.name == "systemd" or all(p.pattern.endswith(f"/{OWN_LOG}") for p in logpath)
+        ):
             backend = Call(BANS, {})
         specs, shield = self._protection()
         return JailSpec(
@@ -223,7 +226,7 @@ class Jail:
             filter=self._filter_spec(),
             backend=backend.name,
             backend_parameters=backend.parameters,
-            logpath=self._typed("logpath", logpaths, default.logpath),
+            logpath=logpath,
             maxretry=self._typed("maxretry", _positive, default.maxretry),
             findtime=self._typed("findtime", _seconds, default.findtime),
             filtertime=self._typed("filtertime", _filtertime, default.filtertime),
