@@ -275,6 +275,7 @@ class Crowdsec(Piped):
         super().__init__(folder)
         self.tree = peers.unpacked("crowdsec")
         self.etc, data, hub = (folder / name for name in ("etc", "data", "hub"))
+        self.config = self.etc / "config.yaml"
         if self.etc.exists():
             return
         shared = self.tree / "usr/share/crowdsec"
@@ -288,7 +289,6 @@ class Crowdsec(Piped):
             kind, name = Path(item).parent.parent, Path(item).name
             (self.etc / kind).mkdir(parents=True, exist_ok=True)
             (self.etc / kind / name).symlink_to(hub / item)
-        self.config = self.etc / "config.yaml"
         self.config.write_text(CONFIG.format(etc=self.etc, data=data, hub=hub))
         (self.etc / "simulation.yaml").write_text("simulation: false\n")
         acquired = {"filenames": [str(self.log)], "labels": {"type": "syslog"}}
