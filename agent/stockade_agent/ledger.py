@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Optional
 
-from stockade_agent import entries
+from stockade_agent import entries, pages
 from stockade_agent.errors import LedgerError
 from stockade_agent.model import FOREVER, Ban, Tally
 from stockade_agent.salvage import SUFFIXES, salvage, text
@@ -111,7 +111,7 @@ class Ledger:
         emptied = os.path.isfile(path) and not os.path.getsize(path)
         try:
             self._db = _open(path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:
             if isinstance(error, sqlite3.OperationalError) or path == ":memory:":
                 raise LedgerError(f"{path}: {error}") from error
             self._db = self._set_aside(error)
@@ -308,12 +308,12 @@ class Ledger:
     def _said(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, UnicodeEncodeError) as error:
+        except (sqlite3.Error, UnicodeError) as error:
             with suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             raise LedgerError(f"{self.path}: {error}") from error
 
-    def _set_aside(self, fault: sqlite3.Error) -> sqlite3.Connection:
+    def _set_aside(self, fault: Exception) -> sqlite3.Connection:
         aside = f"{self.path}.corrupt"
         for suffix in SUFFIXES:
             with suppress(FileNotFoundError):
@@ -347,10 +347,13 @@ def _open(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
     db.text_factory = text
     try:
+        db.execute(f"PRAGMA page_size = {pages.SIZE}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA journal_size_limit = 4194304")
         db.execute("PRAGMA cache_size = -256")
+        # What was lifted is not to be found in a page again, should the file be damaged.
+        db.execute("PRAGMA secure_delete = ON")
         _examine(db)
         _migrate(db)
     except BaseException:
@@ -362,7 +365,14 @@ def _open(path: str) -> sqlite3.Connection:
 def _open_file(path: str) -> None:
     """See that a file can be written, and is nobody else's to read."""
     os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        head = os.read(file, pages.HEAD)
+    finally:
+        os.close(file)
+    # sqlite takes much of it for a file that cannot be written, or that it is too old for.
+    if head and not pages.is_head(head):
+        raise sqlite3.DatabaseError("its head is damaged, or it is no ledger")
 
 
 def _examine(db: sqlite3.Connection) -> None:

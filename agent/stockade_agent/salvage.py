@@ -9,17 +9,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from stockade_agent import entries
+from stockade_agent import entries, pages
 
 
 SUFFIXES = ("", "-wal", "-shm")
-HEAD = 100
-"""Bytes that tell sqlite what a file is."""
 MOST_MISSING = 1 << 28
 """Bytes at the end of a file that are taken for cut off, and not for damage of the head."""
 
-_MAGIC = b"SQLite format 3\0"
-_SIZE, _PAGES = slice(16, 18), slice(28, 32)
+_BROKEN = (sqlite3.Error, UnicodeError)
+"""What sqlite raises; it also says the names in a damaged schema, which Python cannot read."""
 
 
 def salvage(path: str, db: sqlite3.Connection, tables: Mapping[str, Sequence[str]]) -> int:
@@ -35,30 +33,71 @@ def salvage(path: str, db: sqlite3.Connection, tables: Mapping[str, Sequence[str
     Raises:
         sqlite3.Error: the new one cannot be written, or the old one not be opened at all.
     """
-    saved: set[object] = set()
-    copy = _mended(path, db)
-    source = _readable(copy or path)
-    source.text_factory = text
+    copy = _mended(path)
     try:
         db.execute("BEGIN IMMEDIATE")
-        for table, columns in tables.items():
-            names, places = ", ".join(columns), ", ".join("?" * len(columns))
-            # A damaged page ends a walk: what is behind it is reached from the other end.
-            for order in ("", *(f"ORDER BY {', '.join(f'{c} DESC' for c in columns[:2])}",)):
-                with suppress(sqlite3.Error):
-                    for row in source.execute(f"SELECT {names} FROM {table} {order}"):  # noqa: S608
-                        if table == "bans":
-                            if entries.ban(row) is None or not _is_sealed(row):
-                                continue
-                            saved.add(row[:2])
-                        db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({places})", row)  # noqa: S608
+        _walk(copy or path, db, tables)
+        if copy:
+            _gather(copy, db, tables)
+        (saved,) = db.execute("SELECT count(*) FROM bans").fetchone()
         db.execute("COMMIT")
     finally:
-        source.close()
         for suffix in SUFFIXES if copy else ():
             with suppress(FileNotFoundError):
                 os.unlink(f"{copy}{suffix}")
-    return len(saved)
+    return int(saved)
+
+
+def _walk(path: str, db: sqlite3.Connection, tables: Mapping[str, Sequence[str]]) -> None:
+    """Copy the rows to which sqlite finds a way."""
+    source = _readable(path)
+    source.text_factory = text
+    try:
+        for table, columns in tables.items():
+            # A damaged page ends a walk: what is behind it is reached from the other end.
+            for order in ("", *(f"ORDER BY {', '.join(f'{c} DESC' for c in columns[:2])}",)):
+                with suppress(*_BROKEN):
+                    for row in source.execute(
+                        f"SELECT {', '.join(columns)} FROM {table} {order}"  # noqa: S608
+                    ):
+                        _take(db, table, row)
+    finally:
+        source.close()
+
+
+def _gather(path: str, db: sqlite3.Connection, tables: Mapping[str, Sequence[str]]) -> None:
+    """Copy the rows that stand in some page of a file, though no way leads there any more."""
+    if os.path.exists(f"{path}-wal"):
+        return  # sqlite could not write it into the pages, which thus are older than it
+    shapes = {
+        table: [kind for _, _, kind, *_ in db.execute(f"PRAGMA table_info({table})")]
+        for table in tables
+    }
+    with open(path, "rb") as file:
+        for row in pages.rows(file):
+            for table, kinds in shapes.items():
+                if len(row) == len(kinds) and all(map(_fits, row, kinds)):
+                    # sqlite keeps a REAL without a fraction as a whole number.
+                    _take(db, table, tuple(map(_typed, row, kinds)))
+
+
+def _fits(value: pages.Value, kind: str) -> bool:
+    if kind == "TEXT":
+        return value is None or isinstance(value, str)
+    return isinstance(value, int) or (kind == "REAL" and isinstance(value, float))
+
+
+def _typed(value: Any, kind: str) -> object:
+    return float(value) if kind == "REAL" else value
+
+
+def _take(db: sqlite3.Connection, table: str, row: tuple[Any, ...]) -> None:
+    """Keep a row that makes sense; who is banned is only believed under its seal."""
+    if table == "bans" and (entries.ban(row) is None or not _is_sealed(row)):
+        return
+    places = ", ".join("?" * len(row))
+    with suppress(sqlite3.IntegrityError):
+        db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({places})", row)  # noqa: S608
 
 
 def text(data: bytes) -> str:
@@ -70,9 +109,8 @@ def _is_sealed(row: tuple[Any, ...]) -> bool:
     return entries.is_sealed(row[:5], row[-1])
 
 
-def _mended(path: str, db: sqlite3.Connection) -> str:
+def _mended(path: str) -> str:
     """Return a copy at which sqlite looks even if its head is damaged or its end is gone, or ""."""
-    (size,) = db.execute("PRAGMA page_size").fetchone()
     copy = f"{path}-copy"
     try:
         for suffix in SUFFIXES[:2]:
@@ -80,30 +118,23 @@ def _mended(path: str, db: sqlite3.Connection) -> str:
                 with open(path + suffix, "rb") as source, open(copy + suffix, "wb") as target:
                     while data := source.read(1 << 20):
                         target.write(data)
-        _mend(copy, size)
+        _mend(copy)
     except OSError:
         return ""
     return copy
 
 
-def _mend(path: str, size: int) -> None:
+def _mend(path: str) -> None:
     with open(path, "r+b") as file:
-        head = bytearray(file.read(HEAD))
+        head = file.read(pages.HEAD)
         length = file.seek(0, os.SEEK_END)
-        pages = int.from_bytes(head[_PAGES], "big")
-        if head[: len(_MAGIC)] != _MAGIC or int.from_bytes(head[_SIZE], "big") != size:
-            # As sqlite writes it for tables like ours: pages of that size, UTF-8, schema 4.
-            pages = -(-length // size)
-            head = bytearray(HEAD)
-            head[: len(_MAGIC)], head[_SIZE] = _MAGIC, size.to_bytes(2, "big")
-            head[18:24] = b"\x01\x01\x00\x40\x20\x20"
-            head[24:28] = head[92:96] = b"\x00\x00\x00\x01"
-            head[_PAGES] = pages.to_bytes(4, "big")
-            head[44:48], head[56:60] = b"\x00\x00\x00\x04", b"\x00\x00\x00\x01"
+        count = int.from_bytes(head[28:32], "big")
+        if not pages.is_head(head):
+            count = -(-length // pages.SIZE)
             file.seek(0)
-            file.write(head)
-        if length < pages * size <= length + MOST_MISSING:
-            file.truncate(pages * size)
+            file.write(pages.head(count))
+        if length < count * pages.SIZE <= length + MOST_MISSING:
+            file.truncate(count * pages.SIZE)
 
 
 def _readable(path: str) -> sqlite3.Connection:
