@@ -8,8 +8,9 @@ import pytest
 
 from stockade_agent.guard import Guard
 from stockade_agent.log import Log
-from stockade_agent.model import FOREVER, Block, FilterSpec, JailSpec, Shield, target
+from stockade_agent.model import FOREVER, Block, target
 from stockade_agent.protected import Protected
+from stockade_agent.specs import FilterSpec, JailSpec, Shield
 
 
 NOW = 1_700_000_000.0

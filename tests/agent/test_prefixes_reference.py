@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockade_agent.jail import Jail
-from stockade_agent.model import FOREVER, Failure, FilterSpec, JailSpec, target
+from stockade_agent.model import FOREVER, Failure, target
 from stockade_agent.prefixes import Prefixes
+from stockade_agent.specs import FilterSpec, JailSpec
 
 
 NOW = 1_700_000_000.0
