@@ -8,11 +8,12 @@ import pytest
 
 
 ROOT = Path(__file__).parent.parent
-BASE = {"errors", "model"}
+BASE = {"errors", "model", "specs"}
 
 AGENT = {
     "errors": set(),
     "model": set(),
+    "specs": set(),
     "budget": BASE,
     "journals": BASE,
     "config": BASE | {"journals"},
@@ -133,7 +134,7 @@ DEPLOY = {
 DEPLOY["cli"] = set(DEPLOY)
 DEPLOY["__main__"] = {"cli"}
 DEPLOY_MAY_ASK_AGENT = {"config", "control.protocol", "errors", "filter", "gate", "model"}
-DEPLOY_MAY_ASK_AGENT |= {"inspection"}
+DEPLOY_MAY_ASK_AGENT |= {"inspection", "specs"}
 
 # Third-party library -> the one module of the controller that it enters through.
 GATES = {

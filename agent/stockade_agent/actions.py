@@ -24,9 +24,10 @@ from stockade_agent.firewall.runs import Result, in_shell
 from stockade_agent.firewall.tags import Facts, Merged
 from stockade_agent.guard import Guard
 from stockade_agent.log import Log
-from stockade_agent.model import ActionSpec, Ban, JailSpec
+from stockade_agent.model import Ban
 from stockade_agent.records import Records
 from stockade_agent.resolver import HostNames
+from stockade_agent.specs import ActionSpec, JailSpec
 
 
 if TYPE_CHECKING:

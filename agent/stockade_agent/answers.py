@@ -20,8 +20,9 @@ from stockade_agent.control.protocol import Request
 from stockade_agent.errors import ControlError, NoJailError
 from stockade_agent.guard import Guard
 from stockade_agent.ignore import Networks
-from stockade_agent.model import Config, target
+from stockade_agent.model import target
 from stockade_agent.pipe import Pipe
+from stockade_agent.specs import Config
 
 
 ALL = ["all"]

@@ -15,8 +15,8 @@ from typing import Optional
 from stockade_agent import config, inspection, intake
 from stockade_agent.errors import ConfigError
 from stockade_agent.lint import RegexFault, compile_check
-from stockade_agent.model import Config, FilterSpec, JailSpec, Origin
 from stockade_agent.sources.survey import Survey, is_glob
+from stockade_agent.specs import Config, FilterSpec, JailSpec, Origin
 from stockade_agent.trial import Trial
 
 

@@ -25,8 +25,9 @@ from typing import Any, Callable, Optional
 from stockade_agent.guard import Guard
 from stockade_agent.ignore import Networks
 from stockade_agent.log import Log
-from stockade_agent.model import Ban, Shield, Target, target
+from stockade_agent.model import Ban, Target, target
 from stockade_agent.records import Records
+from stockade_agent.specs import Shield
 
 
 WINDOW = 3600.0

@@ -21,10 +21,10 @@ from stockade_agent.errors import ConfigError, ControlError
 from stockade_agent.guards import read
 from stockade_agent.log import Log
 from stockade_agent.loop import Loop
-from stockade_agent.model import AgentSpec
 from stockade_agent.notify import Notify
 from stockade_agent.outlets.choice import outlet
 from stockade_agent.pipe import JOURNALCTL, Pipe
+from stockade_agent.specs import AgentSpec
 
 
 COMMIT = 1.0

@@ -12,8 +12,9 @@ from typing import Callable, Optional
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall import Change, Firewall
 from stockade_agent.log import Log
-from stockade_agent.model import Ban, Shield
+from stockade_agent.model import Ban
 from stockade_agent.records import Records
+from stockade_agent.specs import Shield
 
 
 BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)

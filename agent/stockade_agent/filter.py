@@ -34,10 +34,11 @@ from stockade_agent.failregex import (
 )
 from stockade_agent.identity import Identity
 from stockade_agent.lines import Line, Lines
-from stockade_agent.model import Block, Failure, FilterSpec
+from stockade_agent.model import Block, Failure
 from stockade_agent.naming import Naming
 from stockade_agent.sessions import Sessions
 from stockade_agent.shapes import Shapes
+from stockade_agent.specs import FilterSpec
 from stockade_agent.sweep import Sweep, Told, data
 from stockade_agent.trace import Trace
 

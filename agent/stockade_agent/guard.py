@@ -15,10 +15,11 @@ from stockade_agent.filter import Filter
 from stockade_agent.ignore import Ignore
 from stockade_agent.jail import History, Jail
 from stockade_agent.log import Log
-from stockade_agent.model import Address, Ban, Block, Failure, JailSpec, Target, target
+from stockade_agent.model import Address, Ban, Block, Failure, Target, target
 from stockade_agent.naming import resolved
 from stockade_agent.protected import Protected
 from stockade_agent.resolver import Resolver
+from stockade_agent.specs import JailSpec
 
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from stockade_agent.errors import ConfigError, NoJailError, RegexError
 from stockade_agent.guard import Guard
 from stockade_agent.inspection import command_fault, located
 from stockade_agent.log import Log
-from stockade_agent.model import Ban, Config, JailSpec, Shield, Tally
+from stockade_agent.model import Ban, Tally
+from stockade_agent.specs import Config, JailSpec, Shield
 
 
 Make = Callable[[JailSpec], Guard]

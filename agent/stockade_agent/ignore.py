@@ -19,7 +19,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
 from typing import Optional, Union
 
-from stockade_agent.model import Address, Ban, Failure, JailSpec, Target, target
+from stockade_agent.model import Address, Ban, Failure, Target, target
+from stockade_agent.specs import JailSpec
 
 
 _MOST_PASSED = 8192

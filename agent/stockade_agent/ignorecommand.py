@@ -18,7 +18,8 @@ from stockade_agent.firewall.pool import Slow, Work
 from stockade_agent.firewall.process import Ended, Shell
 from stockade_agent.firewall.script import compiled
 from stockade_agent.firewall.tags import TAG, Facts, Names, Values, is_runtime
-from stockade_agent.model import Ban, Failure, IgnoreCache, JailSpec
+from stockade_agent.model import Ban, Failure
+from stockade_agent.specs import IgnoreCache, JailSpec
 
 
 TIMEOUT = 10.0

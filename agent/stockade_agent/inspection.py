@@ -9,7 +9,7 @@ from typing import Optional
 from stockade_agent.errors import ConfigError, FirewallError, RegexError
 from stockade_agent.filter import Filter
 from stockade_agent.jail import Jail
-from stockade_agent.model import ActionSpec, JailSpec
+from stockade_agent.specs import ActionSpec, JailSpec
 
 
 def fault_of(spec: JailSpec, now: float) -> Optional[ConfigError]:

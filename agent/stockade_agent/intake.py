@@ -9,11 +9,12 @@ from itertools import islice
 from typing import NamedTuple
 
 from stockade_agent.journals import SYSTEM, which
-from stockade_agent.model import Block, JailSpec
+from stockade_agent.model import Block
 from stockade_agent.sources import Source, Watch
 from stockade_agent.sources.journal import LOG, Journal
 from stockade_agent.sources.logfile import LogFiles
 from stockade_agent.sources.survey import Survey
+from stockade_agent.specs import JailSpec
 
 
 FILE, JOURNAL, BANS = "file", "journal", "bans"

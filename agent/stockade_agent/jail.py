@@ -26,7 +26,8 @@ from typing import Callable, NamedTuple, Optional, Protocol
 
 from stockade_agent.counts import Count, Counts
 from stockade_agent.errors import RegexError
-from stockade_agent.model import FOREVER, Ban, Escalation, Failure, JailSpec, Tally, Target, target
+from stockade_agent.model import FOREVER, Ban, Failure, Tally, Target, target
+from stockade_agent.specs import Escalation, JailSpec
 
 
 MAX_DOUBLINGS = 20

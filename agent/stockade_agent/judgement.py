@@ -15,10 +15,11 @@ from stockade_agent.failregex import compile_pattern
 from stockade_agent.filter import Filter, Found
 from stockade_agent.ignore import Ignore
 from stockade_agent.lines import TOLERANCE
-from stockade_agent.model import Address, Failure, JailSpec, Origin
+from stockade_agent.model import Address, Failure
 from stockade_agent.naming import resolved
 from stockade_agent.protected import Protected
 from stockade_agent.reach import Reach, reach
+from stockade_agent.specs import JailSpec, Origin
 from stockade_agent.trace import Trace
 
 

@@ -13,8 +13,9 @@ from stockade_agent.dates import Date, DateDetector, years
 from stockade_agent.errors import OverrunError, RegexError
 from stockade_agent.failregex import Pattern
 from stockade_agent.gate import Gate, Span, Tears, every_line, keeps_ascii
-from stockade_agent.model import Block, FilterSpec
+from stockade_agent.model import Block
 from stockade_agent.sessions import Sessions
+from stockade_agent.specs import FilterSpec
 
 
 TOLERANCE = 60

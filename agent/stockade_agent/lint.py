@@ -13,7 +13,7 @@ from typing import Any, Optional
 from stockade_agent.errors import RegexError
 from stockade_agent.failregex import ID_GROUPS, Pattern, compile_pattern
 from stockade_agent.filter import Filter
-from stockade_agent.model import FilterSpec
+from stockade_agent.specs import FilterSpec
 
 
 __all__ = ["RegexFault", "compile_check", "parsed", "sre"]

@@ -16,8 +16,9 @@ from stockade_agent.errors import ControlError
 from stockade_agent.guard import Guard
 from stockade_agent.intake import FILE, JOURNAL
 from stockade_agent.log import LEVELS
-from stockade_agent.model import FOREVER, JailSpec, target
+from stockade_agent.model import FOREVER, target
 from stockade_agent.pipe import Pipe
+from stockade_agent.specs import JailSpec
 
 
 IDLE = "idle"

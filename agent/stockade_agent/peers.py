@@ -18,8 +18,9 @@ from contextlib import suppress
 from typing import Callable, NamedTuple, Optional
 
 from stockade_agent.firewall.established import Connection, established
-from stockade_agent.model import Block, JailSpec, Shield, Target, target
+from stockade_agent.model import Block, Target, target
 from stockade_agent.plain import plain
+from stockade_agent.specs import JailSpec, Shield
 
 
 MANY = 4096

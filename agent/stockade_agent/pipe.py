@@ -25,10 +25,11 @@ from stockade_agent.guards import Guards
 from stockade_agent.healing import Healing
 from stockade_agent.intake import Intake
 from stockade_agent.log import Log
-from stockade_agent.model import AgentSpec, Ban, Config, JailSpec, target
+from stockade_agent.model import Ban, target
 from stockade_agent.protected import Protected
 from stockade_agent.records import Records
 from stockade_agent.resolver import Resolver
+from stockade_agent.specs import AgentSpec, Config, JailSpec
 
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from typing import Callable, Optional
 
 from stockade_agent.ignore import Networks
 from stockade_agent.jail import Jail
-from stockade_agent.model import Ban, Failure, JailSpec, Target
+from stockade_agent.model import Ban, Failure, Target
+from stockade_agent.specs import JailSpec
 
 
 BITS = 128

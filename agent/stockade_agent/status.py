@@ -24,9 +24,10 @@ from stockade_agent.guard import Guard
 from stockade_agent.guards import Guards
 from stockade_agent.healing import Healing
 from stockade_agent.intake import FILE, Intake
-from stockade_agent.model import Ban, Shield
+from stockade_agent.model import Ban
 from stockade_agent.plain import plain
 from stockade_agent.protected import Protected
+from stockade_agent.specs import Shield
 
 
 def of_agent(

@@ -17,7 +17,8 @@ from stockade_agent.budget import BURST, Budget
 from stockade_agent.errors import OverrunError
 from stockade_agent.filter import Filter, Found
 from stockade_agent.identity import of_text
-from stockade_agent.model import FILTERTIME, Address, FilterSpec
+from stockade_agent.model import Address
+from stockade_agent.specs import FILTERTIME, FilterSpec
 from stockade_agent.trace import Trace
 
 

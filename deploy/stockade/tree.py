@@ -23,7 +23,7 @@ from stockade.roles import ETC, Template, shipped
 from stockade_agent.config import check, read
 from stockade_agent.errors import ConfigError
 from stockade_agent.inspection import fault_of
-from stockade_agent.model import JailSpec
+from stockade_agent.specs import JailSpec
 
 
 JAILS = f"{ETC}/jail.d/zz-stockade-jails.conf"

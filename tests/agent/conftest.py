@@ -4,12 +4,14 @@
 import io
 import time
 from datetime import datetime
+from functools import partial
 
 import pytest
 
 from stockade_agent.guards import read
 from stockade_agent.log import Log
 from stockade_agent.pipe import Pipe
+from stockade_agent.protected import Protected
 
 
 DEADLINE = 30.0
@@ -134,6 +136,13 @@ def host(tmp_path):
     host = Host(tmp_path)
     yield host
     host.end()
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """An agent has no addresses and gateways of its own, whatever the machine has."""
+    nobody = partial(Protected, own=lambda: (), routers=lambda: ())
+    monkeypatch.setattr("stockade_agent.pipe.Protected", nobody)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from stockade_agent.errors import NoAgentError
 
 
 AGENT = str(Path(stockade_agent.__file__).parents[1])
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 JAIL_CONF = """\
 [DEFAULT]
@@ -35,20 +35,25 @@ port = 22
 logpath = {folder}/auth.log
 {more}
 """
-FILTER = """\
-[Definition]
-failregex = ^\\s*\\S+ sshd\\[\\d+\\]: Failed password for .* from <HOST> port \\d+
-"""
+FILTERS = {"sshd": "^\\s*\\S+ sshd\\[\\d+\\]: Failed password for .* from <HOST> port \\d+"}
 
 
 class Host:
-    """A directory that is a host for the agent: configuration, log, ledger, socket."""
+    """A directory that is a host for the agent: configuration, logs, ledger, socket.
 
-    def __init__(self, folder):
-        self.folder, self.process = folder, None
+    Args:
+        folder: where all of it is.
+        jails: the text of jail.conf; ``{folder}`` stands for the folder.
+        filters: the failregex of each.
+        prefix: words before the agent's command.
+    """
+
+    def __init__(self, folder, jails=JAIL_CONF, filters=FILTERS, prefix=()):
+        self.folder, self.jails, self.prefix, self.process = folder, jails, prefix, None
         self.environment = {**os.environ, "PYTHONPATH": AGENT, "PYTHONWARNINGS": "error"}
         (folder / "filter.d").mkdir()
-        (folder / "filter.d/sshd.conf").write_text(FILTER)
+        for name, regex in filters.items():
+            (folder / f"filter.d/{name}.conf").write_text(f"[Definition]\nfailregex = {regex}\n")
         self.socket = str(folder / "agent.sock")
         self.settings()
         self.configure()
@@ -64,18 +69,17 @@ class Host:
         (self.folder / "stockade.conf").write_text(f"[Definition]\n{text}")
 
     def configure(self, more="", bantime=600):
-        text = JAIL_CONF.format(folder=self.folder, more=more, bantime=bantime)
+        text = self.jails.format(folder=self.folder, more=more, bantime=bantime)
         (self.folder / "jail.conf").write_text(text)
 
     def command(self, *words):
         return [sys.executable, "-m", "stockade_agent", *words]
 
     def start(self, *, ready=True):
+        command = self.command("run", "-c", str(self.folder), "--firewall", "memory")
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command("run", "-c", str(self.folder), "--firewall", "memory"),
-                stderr=log,
-                env=self.environment,
+                [*self.prefix, *command], stderr=log, env=self.environment
             )
         if ready:
             self.until(self.answers)
@@ -98,14 +102,18 @@ class Host:
             time.sleep(0.01)
         return found
 
-    def fail(self, address, times=3, name="auth.log"):
+    def write(self, name, *texts):
+        """Append lines of now to a log."""
         stamp = datetime.now().strftime("%b %d %H:%M:%S")  # noqa: DTZ005 - as syslog writes it
-        line = f"{stamp} host sshd[7]: Failed password for root from {address} port 22 ssh2\n"
         with (self.folder / name).open("a") as log:
-            log.write(line * times)
+            log.write("".join(f"{stamp} host {text}\n" for text in texts))
 
-    def status(self):
-        return AgentStatus.from_json(ask(self.socket, Request("status")))
+    def fail(self, address, times=3, name="auth.log"):
+        text = f"sshd[7]: Failed password for root from {address} port 22 ssh2"
+        self.write(name, *[text] * times)
+
+    def status(self, jail=""):
+        return AgentStatus.from_json(ask(self.socket, Request("status", jail), DEADLINE))
 
     def jail(self, name="sshd"):
         return next(jail for jail in self.status().jails if jail.name == name)
@@ -117,10 +125,17 @@ class Host:
         return (self.folder / "log").read_text()
 
     def run(self, *words):
+        return self._run(*words, "-c", str(self.folder))
+
+    def check(self):
+        return self._run("check", str(self.folder))
+
+    def _run(self, *words):
         return subprocess.run(
-            self.command(*words, "-c", str(self.folder)),
+            self.command(*words),
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             env=self.environment,
             timeout=DEADLINE,
             check=False,

@@ -1,20 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Does the agent do what is asked of it over the socket, and say so?"""
 
-import io
-from functools import partial
-
 import pytest
 
-from stockade_agent import answers, config
-from stockade_agent.control.protocol import Request
+from agent.piped import NOW, Agent
 from stockade_agent.errors import ControlError, NoJailError
-from stockade_agent.log import Log
-from stockade_agent.pipe import Pipe
-from stockade_agent.protected import Protected
 
 
-NOW = 1_700_000_000.0
 JAIL_CONF = """\
 [DEFAULT]
 maxretry = 3
@@ -35,52 +27,12 @@ logpath = {folder}/web.log
 """
 
 
-class Agent:
-    """An agent of two jails without a process around it."""
-
-    def __init__(self, folder):
-        self.folder, self.said = folder, io.StringIO()
-        self.write(JAIL_CONF)
-        text = f"[Definition]\ndbfile = {folder}/l\ncontrollers = {folder}/c\n"
-        (folder / "stockade.conf").write_text(text)
-        for name in ("auth.log", "web.log"):
-            (folder / name).touch()
-        log = Log(self.said, prefixed=False)
-        self.pipe = Pipe(self.read(), NOW, log, "memory", clock=lambda: NOW)
-        self.pipe.start(NOW)
-
-    def write(self, text):
-        (self.folder / "jail.conf").write_text(text.format(folder=self.folder))
-
-    def read(self):
-        return config.read(str(self.folder))
-
-    def ask(self, command, *words, jail="", option="", ids=(), now=NOW):
-        return answers.answer(self.pipe, Request(command, jail, ids, option, words), now)
-
-    def get(self, option, jail="sshd"):
-        return self.ask("get", jail=jail, option=option)["value"]
-
-    def set(self, option, *words, jail="sshd"):
-        return self.ask("set", *words, jail=jail, option=option)["value"]
-
-    def reload(self, *words, jail=""):
-        request = Request("reload", jail, words=words)
-        found, afresh = answers.asked(self.pipe, request, self.read())
-        self.pipe.reload(NOW, found, afresh)
-
-    def banned(self, jail="sshd"):
-        return list(self.pipe.guards[jail].jail.banned)
-
-
 @pytest.fixture
-def agent(tmp_path, monkeypatch):
-    # Whatever gateway the machine has.
-    alone = partial(Protected, own=lambda: (), routers=lambda: ())
-    monkeypatch.setattr("stockade_agent.pipe.Protected", alone)
-    made = Agent(tmp_path)
-    yield made
-    made.pipe.close(NOW)
+def agent(tmp_path, alone):
+    agent = Agent(tmp_path, JAIL_CONF)
+    agent.write("", "web.log")
+    yield agent.start()
+    agent.end()
 
 
 def test_unban_counts_each_jail_and_names_the_absent(agent):
@@ -138,7 +90,8 @@ def test_one_jail_of_all_that_are_paused(agent):
     assert {"changed": ["all"]} == agent.ask("resume")
     assert {"changed": []} == agent.ask("resume", ids=("sshd",))
     agent.ask("panic", "60")
-    assert {"changed": []} == agent.ask("resume", ids=("sshd",), now=NOW + 60)
+    agent.now += 60
+    assert {"changed": []} == agent.ask("resume", ids=("sshd",))
 
 
 @pytest.mark.parametrize("word", ["inf", "nan", "-1", "0", "x"])

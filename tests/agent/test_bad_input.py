@@ -9,24 +9,20 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 from datetime import datetime
 from itertools import count
-from pathlib import Path
 
 import pytest
 
-import stockade_agent
+from agent.host import FILTERS as USUAL
+from agent.host import Host
 from stockade_agent.control.client import ask
-from stockade_agent.control.protocol import AgentStatus, Request
-from stockade_agent.errors import ControlError, NoAgentError
+from stockade_agent.control.protocol import Request
+from stockade_agent.errors import ControlError
 
 
-AGENT = str(Path(stockade_agent.__file__).parents[1])
-DEADLINE = 30.0
 MANY = 10_000
+ADDRESSES = (f"203.0.113.{n}" for n in count(1))
 # Root may read everything; without these two capabilities a mode means for it what it says.
 AS_ANYBODY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 
@@ -41,10 +37,7 @@ backend = auto
 banaction = nftables-multiport
 action = %(banaction)s[port="%(port)s"]
 """
-FILTER = """\
-[Definition]
-failregex = ^\\s*\\S+ sshd\\[\\d+\\]: Failed password for .* from <HOST> port \\d+ ssh2$
-"""
+FILTERS = {"sshd": USUAL["sshd"] + " ssh2$"}
 
 # What stands in jail.d/NAME.conf below `[NAME]` and `enabled = true`, from line 3 on; LOGS is a
 # folder. Then what of it must be said, in the status of the jail and by `check`.
@@ -112,274 +105,230 @@ def bind(path):
         server.bind(str(path))
 
 
-class Agent:
-    """The agent in a folder where almost everything is wrong."""
+def furnish(host):
+    """Write the faulty configuration, and what is no log in the place of logs."""
+    for name in ("jail.d", "logs", "logs/many", "logs/closed"):
+        (host.folder / name).mkdir()
+    said = {name: text for name, (text, _) in (FAULTY | WAITING).items()}
+    for name, text in (said | FINE).items():
+        write_jail(host.folder, name, text)
+    jails, filters, logs = (host.folder / name for name in ("jail.d", "filter.d", "logs"))
+    (jails / "marked.conf").write_bytes(b"\xef\xbb\xbf" + (jails / "marked.conf").read_bytes())
+    (jails / "no-file.conf").mkdir()
+    os.mkfifo(jails / "no-pipe.conf")
+    bind(jails / "no-socket.local")
+    (jails / "no-end.conf").symlink_to("/nowhere/at/all")
+    (filters / "circle.conf").write_text("[Definition]\nfailregex = <HOST> <a>\na=<b>\nb=<a>\n")
+    (filters / "latin.conf").write_bytes(b"[Definition]\nfailregex = ^caf\xe9 <HOST>\n")
+    (filters / "section.conf").write_text("[Definitoin]\nfailregex = ^failed <HOST>\n")
+    (filters / "folder.conf").mkdir()
+    os.mkfifo(logs / "fifo")
+    bind(logs / "socket")
+    (logs / "secret").write_bytes(line("198.51.100.1") * 3)
+    (logs / "secret").chmod(0)
+    (logs / "closed").chmod(0)
+    (logs / "nowhere").symlink_to(logs / "never")
+    (logs / "itself").symlink_to("itself")
+    (logs / "directory").mkdir()
+    (logs / "turned").mkdir()
+    for number in range(MANY):
+        (logs / f"many/{number}.log").touch()
 
-    def __init__(self, folder, words=()):
-        self.folder, self.logs = folder, folder / "logs"
-        self.socket = str(folder / "agent.sock")
-        self.addresses = (f"203.0.113.{n}" for n in count(1))
-        self.environment = {**os.environ, "PYTHONPATH": AGENT, "PYTHONWARNINGS": "error"}
-        for name in ("filter.d", "jail.d", "logs", "logs/many", "logs/closed"):
-            (folder / name).mkdir()
-        self.configure()
-        self.fill()
-        with (folder / "log").open("wb") as log:
-            words = (*words, *(AS_ANYBODY if os.geteuid() == 0 else ()))
-            self.process = subprocess.Popen(
-                [*words, *self.command("run", "-c", str(folder), "--firewall", "memory")],
-                stderr=log,
-                env=self.environment,
-            )
-        self.until(self.answers)
 
-    def configure(self):
-        (self.folder / "jail.conf").write_text(JAIL_CONF)
-        (self.folder / "stockade.conf").write_text(
-            f"[Definition]\ndbfile = {self.folder}/ledger\nsocket = {self.socket}\n"
-            f"controllers = {self.folder}/controllers\n"
-        )
-        said = {name: text for name, (text, _) in (FAULTY | WAITING).items()}
-        for name, text in (said | FINE).items():
-            self.jail(name, text)
-        marked = (self.folder / "jail.d/marked.conf").read_bytes()
-        (self.folder / "jail.d/marked.conf").write_bytes(b"\xef\xbb\xbf" + marked)
-        filters = self.folder / "filter.d"
-        (filters / "sshd.conf").write_text(FILTER)
-        (filters / "circle.conf").write_text("[Definition]\nfailregex = <HOST> <a>\na=<b>\nb=<a>\n")
-        (filters / "latin.conf").write_bytes(b"[Definition]\nfailregex = ^caf\xe9 <HOST>\n")
-        (filters / "section.conf").write_text("[Definitoin]\nfailregex = ^failed <HOST>\n")
-        (filters / "folder.conf").mkdir()
-        files = self.folder / "jail.d"
-        (files / "no-file.conf").mkdir()
-        os.mkfifo(files / "no-pipe.conf")
-        bind(files / "no-socket.local")
-        (files / "no-end.conf").symlink_to("/nowhere/at/all")
+def write_jail(folder, name, text):
+    text = f"[{name}]\nenabled = true\n{text.replace('LOGS', f'{folder}/logs')}"
+    if "\r\n" in text:
+        text = text.replace("\r\n", "\n").replace("\n", "\r\n")
+    path = folder / f"jail.d/{name}.conf"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
 
-    def jail(self, name, text):
-        text = f"[{name}]\nenabled = true\n{text.replace('LOGS', str(self.logs))}"
-        if "\r\n" in text:
-            text = text.replace("\r\n", "\n").replace("\n", "\r\n")
-        path = self.folder / f"jail.d/{name}.conf"
-        path.write_bytes(text.encode("utf-8", "surrogateescape"))
 
-    def fill(self):
-        os.mkfifo(self.logs / "fifo")
-        bind(self.logs / "socket")
-        (self.logs / "secret").write_bytes(line("198.51.100.1") * 3)
-        (self.logs / "secret").chmod(0)
-        (self.logs / "closed").chmod(0)
-        (self.logs / "nowhere").symlink_to(self.logs / "never")
-        (self.logs / "itself").symlink_to("itself")
-        (self.logs / "directory").mkdir()
-        (self.logs / "turned").mkdir()
-        for number in range(MANY):
-            (self.logs / f"many/{number}.log").touch()
+def write(host, log, data):
+    with (host.folder / f"logs/{log}").open("ab") as file:
+        file.write(data)
 
-    def command(self, *words):
-        return [sys.executable, "-m", "stockade_agent", *words]
 
-    def run(self, *words):
-        return subprocess.run(
-            self.command(*words),
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            env=self.environment,
-            timeout=DEADLINE,
-            check=False,
-        )
+def statuses(host, jail):
+    """Return the statuses of a jail: a jail that cannot run has one a fault."""
+    with contextlib.suppress(ControlError):
+        return host.status(jail).jails
+    return [one for one in host.status().jails if one.name == jail]
 
-    def answers(self):
-        with contextlib.suppress(NoAgentError):
-            return ask(self.socket, Request("ping")) == "pong"
 
-    def until(self, condition):
-        end = time.monotonic() + DEADLINE
-        while not (found := condition()):
-            assert time.monotonic() < end, f"not in time; the log: {self.log()}"
-            assert self.process.poll() is None, self.log()
-            time.sleep(0.02)
-        return found
+def problem(host, jail):
+    return "; ".join(one.problem for one in statuses(host, jail))
 
-    def log(self):
-        return (self.folder / "log").read_text()
 
-    def write(self, name, data, mode="ab"):
-        with (self.logs / name).open(mode) as log:
-            log.write(data)
+def banned(host, jail):
+    return {ban.id for one in statuses(host, jail) for ban in one.bans if ban.enforced}
 
-    def status(self, jail):
-        """Return the statuses of a jail: a jail that cannot run has one a fault."""
-        with contextlib.suppress(ControlError):
-            return self.whole(jail).jails
-        return [one for one in self.whole().jails if one.name == jail]
 
-    def whole(self, jail=""):
-        return AgentStatus.from_json(ask(self.socket, Request("status", jail)))
+def bans(host, jail, log, make=line):
+    """Have somebody fail three times in a log, and see him banned."""
+    address = next(ADDRESSES)
+    write(host, log, make(address) * 3)
+    host.until(lambda: address in banned(host, jail))
 
-    def problem(self, jail):
-        return "; ".join(one.problem for one in self.status(jail))
 
-    def banned(self, jail):
-        return {ban.id for one in self.status(jail) for ban in one.bans if ban.enforced}
-
-    def bans(self, jail, log, make=line):
-        """Have somebody fail three times in a log, and see him banned."""
-        address = next(self.addresses)
-        self.write(log, make(address) * 3)
-        self.until(lambda: address in self.banned(jail))
+@contextlib.contextmanager
+def faulty(folder, prefix=()):
+    """Give the agent in a folder where almost everything is wrong; it ends well."""
+    host = Host(folder, JAIL_CONF, FILTERS, (*prefix, *(AS_ANYBODY if os.geteuid() == 0 else ())))
+    furnish(host)
+    try:
+        yield host.start()
+        assert 0 == host.end()
+    finally:
+        host.end(signal.SIGKILL)
+        (folder / "logs/closed").chmod(0o700)
 
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
-    agent = Agent(tmp_path_factory.mktemp("bad"))
-    yield agent
-    agent.process.send_signal(signal.SIGTERM)
-    assert 0 == agent.process.wait(DEADLINE)
-    (agent.logs / "closed").chmod(0o700)
+    with faulty(tmp_path_factory.mktemp("bad")) as host:
+        yield host
 
 
 @pytest.fixture
-def agent(started):
+def host(started):
     """Give the agent; afterwards it must still ban, and have lost no word of a crash."""
     yield started
-    started.bans("good", "good")
+    bans(started, "good", "good")
 
     assert "Traceback" not in started.log()
-    assert not started.problem("good")
+    assert not problem(started, "good")
 
 
 @pytest.fixture(scope="module")
 def checked(started):
-    return started.run("check", str(started.folder))
+    return started.check()
 
 
 @pytest.mark.parametrize("jail", FAULTY)
-def test_a_fault_of_one_jail(agent, checked, jail):
+def test_a_fault_of_one_jail(host, checked, jail):
     """A jail that cannot run says so in its status, with file and line; ``check`` says the same."""
     said = FAULTY[jail][1]
-    place = f"{agent.folder}/" + (said if said.startswith("filter.d") else f"jail.d/{jail}.conf")
+    place = f"{host.folder}/" + (said if said.startswith("filter.d") else f"jail.d/{jail}.conf")
     place += "" if said.startswith("filter.d") else said
-    states = {one.state for one in agent.status(jail)}
+    states = {one.state for one in statuses(host, jail)}
 
     assert {"failed"} == states
-    assert place in agent.problem(jail)
+    assert place in problem(host, jail)
     assert place in checked.stdout
 
 
 @pytest.mark.parametrize("jail", WAITING)
-def test_a_jail_that_has_nothing_to_read(agent, jail):
+def test_a_jail_that_has_nothing_to_read(host, jail):
     """A log that is none is said in the status of the jail, and waited for."""
-    said = WAITING[jail][1].replace("LOGS", str(agent.logs))
-    agent.until(lambda: said in agent.problem(jail))
+    said = WAITING[jail][1].replace("LOGS", f"{host.folder}/logs")
+    host.until(lambda: said in problem(host, jail))
 
-    assert ["waiting"] == [one.state for one in agent.status(jail)]
+    assert ["waiting"] == [one.state for one in statuses(host, jail)]
 
 
 @pytest.mark.parametrize("name", NO_FILES)
-def test_what_is_no_file_among_the_configuration(agent, checked, name):
+def test_what_is_no_file_among_the_configuration(host, checked, name):
     """What can hold no options keeps no jail from running, and is told."""
-    said = f"{agent.folder}/jail.d/{name}: {NO_FILES[name]}"
+    said = f"{host.folder}/jail.d/{name}: {NO_FILES[name]}"
 
-    assert said in agent.whole().faults
+    assert said in host.status().faults
     assert said in checked.stdout
 
 
-def test_check_tells_all_at_once(agent, checked):
+def test_check_tells_all_at_once(host, checked):
     """One run of ``check`` names every faulty file, and ends as for a wrong configuration."""
     assert 1 == checked.returncode
     assert len(FAULTY) + len(NO_FILES) <= len(checked.stdout.splitlines())
     assert "" == checked.stderr
 
 
-def test_a_file_of_windows(agent):
+def test_a_file_of_windows(host):
     """Line ends of the configuration and of the log mean nothing."""
-    agent.bans("dos", "dos", lambda address: line(address, end=b"\r\n"))
+    bans(host, "dos", "dos", lambda address: line(address, end=b"\r\n"))
 
-    assert [(2, "")] == [(one.maxretry, one.problem) for one in agent.status("dos")]
+    assert [(2, "")] == [(one.maxretry, one.problem) for one in statuses(host, "dos")]
 
 
-def test_a_byte_order_mark(agent):
+def test_a_byte_order_mark(host):
     """A mark at the start of the configuration or of a log costs no more than its line."""
-    agent.write("marked", b"\xef\xbb\xbf" + line("198.51.100.2"))
-    agent.bans("marked", "marked")
+    write(host, "marked", b"\xef\xbb\xbf" + line("198.51.100.2"))
+    bans(host, "marked", "marked")
 
-    assert "" == agent.problem("marked")
+    assert "" == problem(host, "marked")
 
 
-def test_bytes_of_no_encoding(agent):
+def test_bytes_of_no_encoding(host):
     """Lines with bytes that no encoding has are judged by the rest of them."""
-    agent.write("torn", bytes(range(256)) * 64 + b"\n")
-    agent.bans("torn", "torn", lambda address: line(address, user=b"caf\xe9 \xff\xfe\x80"))
+    write(host, "torn", bytes(range(256)) * 64 + b"\n")
+    bans(host, "torn", "torn", lambda address: line(address, user=b"caf\xe9 \xff\xfe\x80"))
 
 
-def test_nul_bytes(agent):
+def test_nul_bytes(host):
     """What a crash of the machine leaves in a log spoils the one line that it is in."""
-    agent.write("torn", b"\0" * 100_000 + line("198.51.100.3") + b"\0\n")
-    agent.bans("torn", "torn", lambda address: line(address, user=b"ro\0ot"))
+    write(host, "torn", b"\0" * 100_000 + line("198.51.100.3") + b"\0\n")
+    bans(host, "torn", "torn", lambda address: line(address, user=b"ro\0ot"))
 
 
-def test_a_line_of_ten_megabytes(agent):
+def test_a_line_of_ten_megabytes(host):
     """A line that is longer than any can be is skipped, which is said, and the next ones count."""
-    agent.write("long", line("198.51.100.4", user=b"x" * (10 << 20)))
-    agent.bans("long", "long")
-    agent.until(lambda: "1 lines over 1 MB were skipped" in agent.problem("long"))
+    write(host, "long", line("198.51.100.4", user=b"x" * (10 << 20)))
+    bans(host, "long", "long")
+    host.until(lambda: "1 lines over 1 MB were skipped" in problem(host, "long"))
 
-    assert "198.51.100.4" not in agent.log()
+    assert "198.51.100.4" not in host.log()
 
 
-def test_a_file_that_disappears_while_it_is_read(agent):
+def test_a_file_that_disappears_while_it_is_read(host):
     """A file is read to its end although it has been deleted; its successor is followed."""
-    agent.write("short", b"")
-    agent.until(lambda: agent.status("short")[0].logs)
-    address = next(agent.addresses)
+    write(host, "short", b"")
+    host.until(lambda: statuses(host, "short")[0].logs)
+    address = next(ADDRESSES)
     noise = b"nothing that any filter wants to know\n" * 200_000
-    with (agent.logs / "short").open("ab") as log:
+    with (host.folder / "logs/short").open("ab") as log:
         log.write(noise)
-        (agent.logs / "short").unlink()
+        (host.folder / "logs/short").unlink()
         log.write(line(address) * 3)
-    agent.until(lambda: address in agent.banned("short"))
-    agent.until(lambda: "no file yet" in agent.problem("short"))
-    agent.bans("short", "short")
+    host.until(lambda: address in banned(host, "short"))
+    host.until(lambda: "no file yet" in problem(host, "short"))
+    bans(host, "short", "short")
 
 
-def test_ten_thousand_files(agent):
+def test_ten_thousand_files(host):
     """A glob over ten thousand files is followed whole; memory stays in proportion."""
-    agent.until(lambda: len(agent.status("many")[0].logs) == MANY)
-    agent.bans("many", "many/9999.log")
-    agent.bans("many", "many/0.log")
+    host.until(lambda: len(statuses(host, "many")[0].logs) == MANY)
+    bans(host, "many", "many/9999.log")
+    bans(host, "many", "many/0.log")
 
-    assert agent.whole("good").rss_bytes < 30e6 + MANY * 4000
+    assert host.status("good").rss_bytes < 30e6 + MANY * 4000
 
 
-def test_one_log_of_two(agent):
+def test_one_log_of_two(host):
     """A jail that reads one of its logs says what is wrong with the other."""
-    agent.bans("partly", "partly")
+    bans(host, "partly", "partly")
 
-    assert f"{agent.logs}/fifo: not a regular file" == agent.problem("partly")
+    assert f"{host.folder}/logs/fifo: not a regular file" == problem(host, "partly")
 
 
-def test_a_log_in_the_place_of_what_was_none(agent):
+def test_a_log_in_the_place_of_what_was_none(host):
     """When a real log takes the place of something else, it is read."""
-    agent.until(lambda: "turned: not a regular file" in agent.problem("turned"))
-    (agent.logs / "turned").rmdir()
-    agent.write("turned", b"")
-    agent.bans("turned", "turned")
+    host.until(lambda: "turned: not a regular file" in problem(host, "turned"))
+    (host.folder / "logs/turned").rmdir()
+    write(host, "turned", b"")
+    bans(host, "turned", "turned")
 
-    assert "" == agent.problem("turned")
+    assert "" == problem(host, "turned")
 
 
-def test_a_configuration_that_turns_into_a_directory(agent):
+def test_a_configuration_that_turns_into_a_directory(host):
     """A reload that finds a directory for a file changes nothing, and says which it is."""
-    path = agent.folder / "jail.d/good.conf"
+    path = host.folder / "jail.d/good.conf"
     kept = path.read_bytes()
     path.unlink()
     path.mkdir()
     try:
         with pytest.raises(ControlError, match=f"the old configuration stays: .*{path}: no file"):
-            ask(agent.socket, Request("reload"))
-        agent.bans("good", "good")
+            ask(host.socket, Request("reload"))
+        bans(host, "good", "good")
     finally:
         path.rmdir()
         path.write_bytes(kept)
@@ -387,16 +336,11 @@ def test_a_configuration_that_turns_into_a_directory(agent):
 
 def test_few_descriptors(tmp_path):
     """Where a glob covers more files than may be open, it says so; other jails have theirs."""
-    agent = Agent(tmp_path, ("prlimit", "--nofile=256"))
-    try:
-        agent.until(lambda: agent.status("many")[0].logs)
+    with faulty(tmp_path, ("prlimit", "--nofile=256")) as host:
+        host.until(lambda: statuses(host, "many")[0].logs)
         for jail in ("good", "short", "dos"):
-            agent.bans(jail, jail)
-        agent.until(lambda: "files more than may be open" in agent.problem("many"))
+            bans(host, jail, jail)
+        host.until(lambda: "files more than may be open" in problem(host, "many"))
 
-        assert 64 == len(agent.status("many")[0].logs)
-        assert "Traceback" not in agent.log()
-    finally:
-        agent.process.terminate()
-        agent.process.wait(DEADLINE)
-        (agent.logs / "closed").chmod(0o700)
+        assert 64 == len(statuses(host, "many")[0].logs)
+        assert "Traceback" not in host.log()

@@ -13,8 +13,9 @@ from stockade_agent.budget import BURST, PAUSES, Budget
 from stockade_agent.errors import OverrunError
 from stockade_agent.failregex import LONG, compile_pattern
 from stockade_agent.filter import Filter
-from stockade_agent.model import Block, FilterSpec
+from stockade_agent.model import Block
 from stockade_agent.reach import reach
+from stockade_agent.specs import FilterSpec
 
 
 NOW = 1714557600.0  # 2024-05-01 10:00:00 UTC

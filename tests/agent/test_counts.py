@@ -8,7 +8,8 @@ import pytest
 
 from stockade_agent.counts import Count, Counts
 from stockade_agent.jail import Jail
-from stockade_agent.model import Failure, JailSpec
+from stockade_agent.model import Failure
+from stockade_agent.specs import JailSpec
 
 
 FINDTIME = 600

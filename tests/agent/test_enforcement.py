@@ -9,8 +9,9 @@ from stockade_agent.enforcement import BACKOFF, GAP, Enforcement
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.memory import Memory
 from stockade_agent.log import Log
-from stockade_agent.model import Ban, Shield, target
+from stockade_agent.model import Ban, target
 from stockade_agent.records import Records
+from stockade_agent.specs import Shield
 
 
 NOW = 1000.0

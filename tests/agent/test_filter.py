@@ -7,8 +7,9 @@ import pytest
 
 from stockade_agent.errors import RegexError
 from stockade_agent.filter import Filter
-from stockade_agent.model import Block, Failure, FilterSpec
+from stockade_agent.model import Block, Failure
 from stockade_agent.naming import resolved
+from stockade_agent.specs import FilterSpec
 
 
 NOW = 1714557600.0  # 2024-05-01 10:00:00 UTC

@@ -15,7 +15,8 @@ from stockade_agent.failregex import compile_pattern
 from stockade_agent.filter import Filter
 from stockade_agent.gate import Gate
 from stockade_agent.lines import _Gates
-from stockade_agent.model import Block, FilterSpec
+from stockade_agent.model import Block
+from stockade_agent.specs import FilterSpec
 from stockade_agent.syntax import SAME_LETTER, Syntax, Word, required
 
 

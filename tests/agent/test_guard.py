@@ -10,8 +10,9 @@ from stockade_agent.filter import Filter
 from stockade_agent.firewall.established import Connection
 from stockade_agent.guard import Guard
 from stockade_agent.log import Log
-from stockade_agent.model import ActionSpec, Block, FilterSpec, JailSpec, Shield, target
+from stockade_agent.model import Block, target
 from stockade_agent.protected import Protected
+from stockade_agent.specs import ActionSpec, FilterSpec, JailSpec, Shield
 
 
 NOW = 1_700_000_000.0

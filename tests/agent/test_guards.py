@@ -9,9 +9,9 @@ import pytest
 from stockade_agent.guard import Guard
 from stockade_agent.guards import Guards
 from stockade_agent.log import Log
-from stockade_agent.model import AgentSpec, Config, FilterSpec, JailSpec, LogPath, Origin
 from stockade_agent.protected import Protected
 from stockade_agent.resolver import Resolver
+from stockade_agent.specs import AgentSpec, Config, FilterSpec, JailSpec, LogPath, Origin
 
 
 NOW = 1_700_000_000.0

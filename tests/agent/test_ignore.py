@@ -8,7 +8,8 @@ from time import thread_time
 import pytest
 
 from stockade_agent.ignore import Ignore, Networks, own_addresses
-from stockade_agent.model import Ban, Failure, FilterSpec, JailSpec, target
+from stockade_agent.model import Ban, Failure, target
+from stockade_agent.specs import FilterSpec, JailSpec
 
 
 def ignore(*entries, ignoreself=True, **more):

@@ -9,8 +9,9 @@ from stockade_agent import ignorecommand as module
 from stockade_agent.audit import audit
 from stockade_agent.firewall.process import Ended
 from stockade_agent.ignorecommand import HANGS, LANES, MOST, PAUSE, IgnoreCommand
-from stockade_agent.model import Failure, FilterSpec, IgnoreCache, JailSpec, target
+from stockade_agent.model import Failure, target
 from stockade_agent.resolver import HostNames
+from stockade_agent.specs import FilterSpec, IgnoreCache, JailSpec
 
 
 NOW = 1_700_000_000.0

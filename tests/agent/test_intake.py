@@ -6,7 +6,7 @@ import time
 import pytest
 
 from stockade_agent.intake import BANS, FILE, JOURNAL, Intake, chosen
-from stockade_agent.model import FilterSpec, JailSpec, LogPath
+from stockade_agent.specs import FilterSpec, JailSpec, LogPath
 
 
 MATCH = ("_COMM=sshd",)

@@ -7,7 +7,8 @@ import pytest
 
 from stockade_agent.errors import RegexError
 from stockade_agent.jail import Jail
-from stockade_agent.model import FOREVER, Ban, Escalation, Failure, FilterSpec, JailSpec, Tally
+from stockade_agent.model import FOREVER, Ban, Failure, Tally
+from stockade_agent.specs import Escalation, FilterSpec, JailSpec
 
 
 WHO = "192.0.2.7"

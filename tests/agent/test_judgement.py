@@ -7,8 +7,8 @@ import pytest
 
 from stockade_agent import config
 from stockade_agent.judgement import Judge
-from stockade_agent.model import Origin
 from stockade_agent.protected import Protected
+from stockade_agent.specs import Origin
 
 
 NOW = 1714557600.0  # 2024-05-01 10:00:00 UTC

@@ -1,20 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Do kernel, ledger and actions agree when a prefix takes the place of bans within it?"""
 
-import io
 import time
 
 import pytest
 
-from stockade_agent import answers, config
-from stockade_agent.control.protocol import Request
-from stockade_agent.ledger import Ledger
-from stockade_agent.log import Log
-from stockade_agent.pipe import Pipe
-from stockade_agent.protected import Protected
+from agent.piped import Agent
 
 
-NOW = 1_700_000_000.0
 JAIL_CONF = """\
 [sshd]
 enabled = true
@@ -30,85 +23,44 @@ logpath = {folder}/auth.log
 """
 
 
-class Agent:
-    """An agent without a process around it."""
-
-    def __init__(self, folder):
-        self.folder, self.said, self.now = folder, io.StringIO(), NOW
-        (folder / "jail.conf").write_text(JAIL_CONF.format(folder=folder))
-        (folder / "stockade.conf").write_text(
-            f"[Definition]\ndbfile = {folder}/l\ncontrollers = {folder}/c\n"
-        )
-        (folder / "auth.log").touch()
-        self.pipe = None
-        self.start()
-
-    def start(self):
-        """Begin anew; what was not committed before is lost."""
-        log = Log(self.said, prefixed=False)
-        read = config.read(str(self.folder))
-        self.pipe = Pipe(read, self.now, log, "memory", clock=lambda: self.now)
-        self.pipe.start(self.now)
-
-    def fail(self, *addresses):
-        for address in addresses:
-            self.ask("attempt", jail="sshd", ids=(address,))
-
-    def fail_from(self, *prefixes):
-        self.fail(*(f"2001:db8:0:{n:x}::{host}" for n in prefixes for host in (1, 2)))
-
-    def ask(self, command, **words):
-        return answers.answer(self.pipe, Request(command, **words), self.now)
-
-    @property
-    def kernel(self):
-        return {str(target) for target in self.pipe.enforcement.firewall.banned()["sshd"]}
-
-    @property
-    def noted(self):
-        ledger = Ledger(f"{self.folder}/l")
-        try:
-            return {ban.id for ban in ledger.bans()}
-        finally:
-            ledger.close()
-
-
 @pytest.fixture
-def agent(tmp_path, monkeypatch):
-    # Whatever addresses and gateways the machine has.
-    alone = lambda path: Protected(path, lambda: (), lambda: ())  # noqa: E731
-    monkeypatch.setattr("stockade_agent.pipe.Protected", alone)
-    made = Agent(tmp_path)
-    yield made
-    made.pipe.close(made.now)
+def agent(tmp_path, alone):
+    agent = Agent(tmp_path, JAIL_CONF).start()
+    yield agent
+    agent.end()
+
+
+def fail_from(agent, *prefixes):
+    """Have two addresses each of some /64 of a /56 fail."""
+    agent.fail(*(f"2001:db8:0:{n:x}::{host}" for n in prefixes for host in (1, 2)))
 
 
 def test_kernel_and_ledger_hold_the_larger_one_alone(agent):
     """Nothing is refused twice, and every ban is told as enforced."""
-    agent.fail_from(1, 2)
-    assert {"2001:db8:0:1::/64", "2001:db8:0:2::/64"} == agent.kernel == agent.noted
+    fail_from(agent, 1, 2)
+    assert {"2001:db8:0:1::/64", "2001:db8:0:2::/64"} == agent.kernel() == agent.noted()
 
-    agent.fail_from(3)
-    assert {"2001:db8::/56"} == agent.kernel == agent.noted
-    [ban] = agent.pipe.status(agent.now).jails[0].bans
+    fail_from(agent, 3)
+    assert {"2001:db8::/56"} == agent.kernel() == agent.noted()
+    [ban] = agent.jail().bans
     assert ("2001:db8::/56", True, 6) == (ban.id, ban.enforced, ban.failures)
     assert "[sshd] 2001:db8:0:1::/64 is within a prefix that is banned now" in agent.said.getvalue()
-    jail = agent.pipe.status(agent.now).jails[0]
+    jail = agent.jail()
     assert (4, 64) == (jail.banned_total, jail.prefix6)
 
 
 def test_a_restart_keeps_it(agent):
     """Also after a crash; failures from within count for it, and it ends whole."""
-    agent.fail_from(1, 2, 3)
+    fail_from(agent, 1, 2, 3)
     agent.start()
-    assert {"2001:db8::/56"} == agent.kernel
+    assert {"2001:db8::/56"} == agent.kernel()
 
     agent.now += 100
-    agent.fail_from(9)
-    assert {"2001:db8::/56"} == agent.kernel == agent.noted
+    fail_from(agent, 9)
+    assert {"2001:db8::/56"} == agent.kernel() == agent.noted()
     agent.now += 601
     agent.pipe.unban_due(agent.now)
-    assert set() == agent.kernel == agent.noted
+    assert set() == agent.kernel() == agent.noted()
 
 
 def test_failures_below_maxretry_survive_as_the_prefixs(agent):
@@ -116,50 +68,49 @@ def test_failures_below_maxretry_survive_as_the_prefixs(agent):
     agent.fail("2001:db8:0:1::1")
     agent.start()
     agent.fail("2001:db8:0:1::2")
-    assert {"2001:db8:0:1::/64"} == agent.kernel
+    assert {"2001:db8:0:1::/64"} == agent.kernel()
 
 
 def test_a_crash_in_between_leaves_nobody_free(agent, monkeypatch):
     """Whatever was committed, who was banned is banned after the next start."""
-    agent.fail_from(1, 2)
+    fail_from(agent, 1, 2)
     lifted = agent.pipe.records.lifted
     monkeypatch.setattr(
         agent.pipe.records, "lifted", lambda bans, **more: agent.pipe.records.commit(agent.now)
     )
-    agent.fail_from(3)
-    assert {"2001:db8:0:1::/64", "2001:db8:0:2::/64", "2001:db8::/56"} == agent.noted
+    fail_from(agent, 3)
+    assert {"2001:db8:0:1::/64", "2001:db8:0:2::/64", "2001:db8::/56"} == agent.noted()
 
     monkeypatch.setattr(agent.pipe.records, "lifted", lifted)
     agent.start()
-    assert "2001:db8::/56" in agent.kernel
+    assert "2001:db8::/56" in agent.kernel()
     agent.now += 700
     agent.pipe.unban_due(agent.now)
-    assert set() == agent.kernel == agent.noted
+    assert set() == agent.kernel() == agent.noted()
 
 
 def test_by_hand(agent):
     """Who is within is told what holds him; the larger one can be lifted, and all begins anew."""
-    agent.fail_from(1, 2, 3)
+    fail_from(agent, 1, 2, 3)
     told = agent.ask("unban", ids=("2001:db8:0:1::1", "2001:db8:0:1::/64"))
     assert [] == told["changed"]
     assert [("sshd", "2001:db8::/56")] == told["within"]["2001:db8:0:1::1"]
 
     assert ["2001:db8::/56"] == agent.ask("unban", ids=("2001:db8::/56",))["changed"]
-    assert set() == agent.kernel == agent.noted
-    agent.fail_from(1)
-    assert {"2001:db8:0:1::/64"} == agent.kernel
+    assert set() == agent.kernel() == agent.noted()
+    fail_from(agent, 1)
+    assert {"2001:db8:0:1::/64"} == agent.kernel()
 
 
 def test_a_reload_keeps_it(agent):
     """With other lengths, too: what is banned stays so, and holds who is within."""
-    agent.fail_from(1, 2, 3)
-    text = (agent.folder / "jail.conf").read_text()
-    (agent.folder / "jail.conf").write_text(text.replace("prefix6 = 64\n", "prefix6 = 120\n"))
-    agent.pipe.reload(agent.now, config.read(str(agent.folder)))
+    fail_from(agent, 1, 2, 3)
+    agent.write(JAIL_CONF.replace("prefix6 = 64\n", "prefix6 = 120\n"))
+    agent.reload()
 
-    agent.fail_from(1, 0x100)
+    fail_from(agent, 1, 0x100)
     agent.fail("2001:db8:0:100::1")
-    assert {"2001:db8::/56", "2001:db8:0:100::/120"} == agent.kernel
+    assert {"2001:db8::/56", "2001:db8:0:100::/120"} == agent.kernel()
 
 
 def test_actions_are_told(tmp_path, agent):
@@ -170,12 +121,11 @@ def test_actions_are_told(tmp_path, agent):
         f"actionban = echo '+<ip>' >> {tmp_path}/notes\n"
         f"actionunban = echo '-<ip>' >> {tmp_path}/notes\n"
     )
-    text = (tmp_path / "jail.conf").read_text()
-    (tmp_path / "jail.conf").write_text(text.replace("nftables[port=22]", "notes"))
-    agent.pipe.close(agent.now)
+    agent.write(JAIL_CONF.replace("nftables[port=22]", "notes"))
+    agent.end()
     agent.start()
 
-    agent.fail_from(1, 2, 3)
+    fail_from(agent, 1, 2, 3)
     deadline = time.monotonic() + 20
     while {"2001:db8::/56"} != held(tmp_path / "notes"):
         assert time.monotonic() < deadline, held(tmp_path / "notes")
@@ -193,27 +143,27 @@ def held(notes):
 
 def test_a_surge_that_is_held_back_frees_nobody(agent):
     """A larger prefix takes the place of nothing as long as it is not banned itself."""
-    agent.fail_from(1, 2)
-    agent.ask("panic", words=("100",))
+    fail_from(agent, 1, 2)
+    agent.ask("panic", "100")
     agent.ask("ban", jail="sshd", ids=("2001:db8:0:1::/64", "2001:db8:0:2::/64"))
-    agent.fail_from(3)
-    assert {"2001:db8:0:1::/64", "2001:db8:0:2::/64"} == agent.kernel
+    fail_from(agent, 3)
+    assert {"2001:db8:0:1::/64", "2001:db8:0:2::/64"} == agent.kernel()
 
     agent.ask("resume")
-    agent.fail_from(4)
-    assert {"2001:db8::/56"} == agent.kernel == agent.noted
+    fail_from(agent, 4)
+    assert {"2001:db8::/56"} == agent.kernel() == agent.noted()
 
 
 def test_by_hand_within_a_larger_ban(agent):
     """What is refused already is not banned again."""
-    agent.fail_from(1, 2, 3)
+    fail_from(agent, 1, 2, 3)
 
     assert [] == agent.ask("ban", jail="sshd", ids=("2001:db8:0:1::7",))["changed"]
-    assert {"2001:db8::/56"} == agent.kernel == agent.noted
+    assert {"2001:db8::/56"} == agent.kernel() == agent.noted()
 
 
 def test_by_hand_no_larger_one_is_earned(agent):
     """A ban by hand is what was said."""
     ids = tuple(f"2001:db8:0:{n}::/64" for n in range(5))
     assert 5 == len(agent.ask("ban", jail="sshd", ids=ids)["changed"])
-    assert 5 == len(agent.kernel)
+    assert 5 == len(agent.kernel())

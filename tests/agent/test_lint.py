@@ -4,7 +4,7 @@
 import pytest
 
 from stockade_agent.lint import compile_check
-from stockade_agent.model import FilterSpec
+from stockade_agent.specs import FilterSpec
 
 
 NOW = 1714557600.0

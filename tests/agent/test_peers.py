@@ -8,8 +8,9 @@ import pytest
 from stockade_agent import peers as module
 from stockade_agent.firewall.established import Connection
 from stockade_agent.ignore import Networks
-from stockade_agent.model import Block, FilterSpec, JailSpec, Shield, target
+from stockade_agent.model import Block, target
 from stockade_agent.peers import FRESH, QUIET, Peers
+from stockade_agent.specs import FilterSpec, JailSpec, Shield
 
 
 NOW = 1_700_000_000.0

@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from stockade_agent.filter import Filter
-from stockade_agent.model import Block, FilterSpec
+from stockade_agent.model import Block
+from stockade_agent.specs import FilterSpec
 from stockade_agent.sweep import Sweep
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from conformance.oracle import asked as asked_of
 from conformance.tally import Difference, Tally, Tell, by_hand
 from stockade_agent.jail import Jail
-from stockade_agent.model import Escalation, Failure, FilterSpec, JailSpec
+from stockade_agent.model import Failure
+from stockade_agent.specs import Escalation, FilterSpec, JailSpec
 
 
 COUNT = 1000

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Self
 
 import stockade_agent
-from conformance import oracle, trees
+from conformance import oracle
 from conformance.clientwords import BY_HAND, LAST, REFUSED, Case, before, drawn, during
 from conformance.tally import Tally, Tell, by_hand, plain
 from stockade_agent.cli import main as our_main
@@ -287,8 +287,8 @@ def dumped(root: Path) -> Iterator[str]:
     """Yield how the commands of ``-d`` differ, or "", for each jail of the stock tree."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
-        trees.link(oracle.stock(root.resolve()), directory)
-        names = trees.stock_jails(oracle.stock(root))
+        oracle.link(oracle.stock(root.resolve()), directory)
+        names = oracle.stock_jails(oracle.stock(root))
         text = "".join(f"[{name}]\nenabled = true\n" for name in names)
         (directory / "jail.local").write_text(text)
         theirs, _ = oracle.dump(root, directory)

@@ -53,8 +53,8 @@ def every_jail(root: Path) -> list[str]:
     """Return the differences in the stock tree with all its jails enabled."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
-        trees.link(oracle.stock(root), directory)
-        jails = trees.stock_jails(oracle.stock(root))
+        oracle.link(oracle.stock(root), directory)
+        jails = oracle.stock_jails(oracle.stock(root))
         text = "".join(f"[{name}]\nenabled = true\n" for name in jails)
         (directory / "jail.local").write_text(text)
         return compare(root, directory)

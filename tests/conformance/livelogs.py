@@ -25,8 +25,9 @@ from stockade_agent.config import filter_spec
 from stockade_agent.dates import DateDetector, years
 from stockade_agent.errors import StockadeError
 from stockade_agent.filter import Filter
-from stockade_agent.model import Block, FilterSpec
+from stockade_agent.model import Block
 from stockade_agent.protected import gateways, own_addresses
+from stockade_agent.specs import FilterSpec
 
 
 LINES = 2000

@@ -24,6 +24,22 @@ def stock(root):
     return package if package.is_dir() else Path(root) / "config"
 
 
+def link(stock, directory):
+    """Link a stock tree's files into a directory, but for what ``jail.d`` enables."""
+    for path in sorted(stock.rglob("*")):
+        target = directory / path.relative_to(stock)
+        if path.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        elif path.suffix in (".conf", ".local", ".py") and path.parent.name != "jail.d":
+            target.symlink_to(path)
+
+
+def stock_jails(stock):
+    """Return the names of the jails in a stock ``jail.conf``."""
+    headers = re.findall(r"^\[(.+)\]", (stock / "jail.conf").read_text(), re.MULTILINE)
+    return [name for name in headers if name not in ("DEFAULT", "INCLUDES")]
+
+
 def version(root):
     """Return the release that it is."""
     text = next(Path(root).glob("**/fail2ban/version.py")).read_text()

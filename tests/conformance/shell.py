@@ -25,7 +25,8 @@ from stockade_agent.firewall.pool import Pool
 from stockade_agent.firewall.process import Ended, Shell
 from stockade_agent.firewall.runs import in_shell
 from stockade_agent.firewall.tags import Facts
-from stockade_agent.model import Ban, JailSpec, target
+from stockade_agent.model import Ban, target
+from stockade_agent.specs import JailSpec
 
 
 FILE = "servertestcase.py"

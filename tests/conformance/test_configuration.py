@@ -43,8 +43,8 @@ def test_random_tree(root, seed):
 def test_check_finds_nothing_in_stock(root, tmp_path):
     """What fail2ban ships has no slips: check is silent about all of its jails."""
     stock = configuration.oracle.stock(root)
-    configuration.trees.link(stock, tmp_path)
-    jails = configuration.trees.stock_jails(stock)
+    configuration.oracle.link(stock, tmp_path)
+    jails = configuration.oracle.stock_jails(stock)
     text = "".join(f"[{name}]\nenabled = true\n" for name in jails)
     (tmp_path / "jail.local").write_text(text)
 

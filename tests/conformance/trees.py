@@ -6,7 +6,8 @@ both sides must refuse it.
 """
 
 import random
-import re
+
+from conformance import oracle
 
 
 KEPT = ("maxretry", "port", "bantime", "ignoreip")
@@ -72,22 +73,6 @@ PARAMETERS = (
 )
 
 
-def link(stock, directory):
-    """Link a stock tree's files into a directory, but for what ``jail.d`` enables."""
-    for path in sorted(stock.rglob("*")):
-        target = directory / path.relative_to(stock)
-        if path.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-        elif path.suffix in (".conf", ".local", ".py") and path.parent.name != "jail.d":
-            target.symlink_to(path)
-
-
-def stock_jails(stock):
-    """Return the names of the jails in a stock ``jail.conf``."""
-    headers = re.findall(r"^\[(.+)\]", (stock / "jail.conf").read_text(), re.MULTILINE)
-    return [name for name in headers if name not in ("DEFAULT", "INCLUDES")]
-
-
 class Grower:
     """Writes one tree into a directory.
 
@@ -104,7 +89,7 @@ class Grower:
 
     def grow(self):
         """Write everything and return the directory."""
-        link(self.stock, self.directory)
+        oracle.link(self.stock, self.directory)
         self._logs()
         for number in range(self.random.randint(1, 3)):
             self._filter(f"own{number}")

@@ -17,10 +17,10 @@ from stockade_agent.cli.blocks import Blocks, Detail
 from stockade_agent.cli.progress import Progress
 from stockade_agent.errors import ConfigError, RegexError, StockadeError
 from stockade_agent.extract import can_invert, inverted, texts
-from stockade_agent.model import FilterSpec, Origin
 from stockade_agent.plain import plain, printable
 from stockade_agent.resolver import lookup
 from stockade_agent.sources import past
+from stockade_agent.specs import FilterSpec, Origin
 from stockade_agent.trial import KINDS, SHOWN, Outcome, Trial, is_context
 
 

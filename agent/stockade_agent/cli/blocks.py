@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from stockade_agent.model import FilterSpec
+from stockade_agent.specs import FilterSpec
 from stockade_agent.trial import KINDS, Kept, Trial
 
 

@@ -17,8 +17,9 @@ from stockade_agent.cli import service
 from stockade_agent.cli.codes import DIRECTORY, FAIL2BAN_CLIENT, OK, USAGE
 from stockade_agent.cli.parser import Commands
 from stockade_agent.errors import ConfigError, ControlError
-from stockade_agent.model import AgentSpec, target
+from stockade_agent.model import target
 from stockade_agent.plain import plain, printable
+from stockade_agent.specs import AgentSpec
 
 
 RUN = """\

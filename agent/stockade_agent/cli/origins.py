@@ -13,8 +13,8 @@ from stockade_agent.cli.codes import OK, USAGE
 from stockade_agent.config.explain import Explanation, Part, default
 from stockade_agent.config.jails import OPTIONS
 from stockade_agent.errors import ConfigError
-from stockade_agent.model import Origin
 from stockade_agent.plain import printable
+from stockade_agent.specs import Origin
 
 
 Line = tuple[str, Optional[Origin]]

@@ -17,7 +17,7 @@ from stockade_agent.config.parameters import BadParameters, Call, parse
 from stockade_agent.errors import RegexError, StockadeError
 from stockade_agent.failregex import compile_pattern
 from stockade_agent.lines import log_encoding
-from stockade_agent.model import FilterSpec
+from stockade_agent.specs import FilterSpec
 
 
 FILE, JOURNAL = "file", "journal"

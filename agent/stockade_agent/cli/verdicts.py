@@ -28,10 +28,11 @@ from stockade_agent.judgement import (
     Judgement,
     Regex,
 )
-from stockade_agent.model import FOREVER, AgentSpec, JailSpec
+from stockade_agent.model import FOREVER
 from stockade_agent.plain import plain, printable
 from stockade_agent.protected import Protected
 from stockade_agent.resolver import lookup
+from stockade_agent.specs import AgentSpec, JailSpec
 from stockade_agent.table import duration
 
 

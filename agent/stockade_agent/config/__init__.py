@@ -21,7 +21,7 @@ from stockade_agent.config.reading import FAIL2BAN_VERSION, Reading, jail_tree, 
 from stockade_agent.config.tree import Library
 from stockade_agent.config.values import BadValue, duration
 from stockade_agent.errors import ConfigError
-from stockade_agent.model import Config, FilterSpec, JailSpec, Origin
+from stockade_agent.specs import Config, FilterSpec, JailSpec, Origin
 
 
 if TYPE_CHECKING:

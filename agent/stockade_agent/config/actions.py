@@ -14,7 +14,7 @@ from stockade_agent.config.filters import names
 from stockade_agent.config.inifile import Value, parse
 from stockade_agent.config.tree import Library, Tree
 from stockade_agent.config.values import BadValue, duration, join_ranges, ports, protocols
-from stockade_agent.model import ActionSpec, Shield
+from stockade_agent.specs import ActionSpec, Shield
 
 
 COMMANDS = (

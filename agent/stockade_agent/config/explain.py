@@ -14,7 +14,7 @@ from stockade_agent.config.inifile import Value
 from stockade_agent.config.interpolation import Namespace, references
 from stockade_agent.config.jails import Jail
 from stockade_agent.config.references import tag_names
-from stockade_agent.model import FilterSpec, JailSpec, Origin
+from stockade_agent.specs import FilterSpec, JailSpec, Origin
 
 
 @dataclass(frozen=True)

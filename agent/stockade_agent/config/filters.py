@@ -12,7 +12,7 @@ from stockade_agent.config.faults import Fault, nearest
 from stockade_agent.config.inifile import Value
 from stockade_agent.config.tree import Library, Tree
 from stockade_agent.config.values import BadValue, integer
-from stockade_agent.model import FilterSpec
+from stockade_agent.specs import FilterSpec
 
 
 OPTIONS = (

@@ -15,7 +15,7 @@ import stat
 from typing import NamedTuple, Optional
 
 from stockade_agent.config.faults import Fault
-from stockade_agent.model import Origin
+from stockade_agent.specs import Origin
 
 
 DEFAULT = "DEFAULT"

@@ -25,15 +25,8 @@ from stockade_agent.config.values import (
     words,
 )
 from stockade_agent.journals import PARAMETERS, which
-from stockade_agent.model import (
-    FOREVER,
-    ActionSpec,
-    Escalation,
-    FilterSpec,
-    IgnoreCache,
-    JailSpec,
-    Shield,
-)
+from stockade_agent.model import FOREVER
+from stockade_agent.specs import ActionSpec, Escalation, FilterSpec, IgnoreCache, JailSpec, Shield
 
 
 FIRST = ("enabled", "backend", "filter")

@@ -13,7 +13,7 @@ from stockade_agent.config.inifile import Value
 from stockade_agent.config.interpolation import Namespace
 from stockade_agent.config.tree import Library
 from stockade_agent.config.values import BadValue, duration
-from stockade_agent.model import AUTO, JOURNAL, STDERR, AgentSpec
+from stockade_agent.specs import AUTO, JOURNAL, STDERR, AgentSpec
 
 
 FIREWALLS = ("auto", "nftables", "iptables", "firewalld")

@@ -8,7 +8,7 @@ import math
 from stockade_agent.config.faults import nearest
 from stockade_agent.config.parameters import BadParameters, parse
 from stockade_agent.config.values import BadValue, integer
-from stockade_agent.model import Surge
+from stockade_agent.specs import Surge
 
 
 MODES = ("alert", "hold", "off")

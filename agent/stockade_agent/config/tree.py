@@ -16,7 +16,7 @@ from typing import Optional
 from stockade_agent.config.faults import Fault
 from stockade_agent.config.inifile import DEFAULT, INCLUDES, IniFile, Value, read_file
 from stockade_agent.config.interpolation import Namespace
-from stockade_agent.model import Origin
+from stockade_agent.specs import Origin
 
 
 Options = dict[str, Value]

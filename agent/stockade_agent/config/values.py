@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Callable, Optional
 
 from stockade_agent.config.faults import nearest
-from stockade_agent.model import LogPath
+from stockade_agent.specs import LogPath
 
 
 class BadValue(ValueError):

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from stockade_agent.model import Ban, Shield, Target
+from stockade_agent.model import Ban, Target
+from stockade_agent.specs import Shield
 
 
 class Change(NamedTuple):

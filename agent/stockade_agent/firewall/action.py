@@ -25,7 +25,8 @@ from typing import Optional
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.script import Script, compiled
 from stockade_agent.firewall.tags import FAMILIES, Facts, Names, Values, expand, is_kept
-from stockade_agent.model import ActionSpec, Ban
+from stockade_agent.model import Ban
+from stockade_agent.specs import ActionSpec
 
 
 COMMANDS = (

@@ -19,7 +19,8 @@ from stockade_agent.firewall.digest import AFTER, SECONDS, Digest
 from stockade_agent.firewall.pool import Pool, Slow
 from stockade_agent.firewall.runs import Result, Run, done
 from stockade_agent.firewall.tags import Facts, Names
-from stockade_agent.model import ActionSpec, Ban
+from stockade_agent.model import Ban
+from stockade_agent.specs import ActionSpec
 
 
 BACKOFF = (5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)

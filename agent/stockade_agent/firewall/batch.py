@@ -11,7 +11,8 @@ from typing import Optional
 
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall import Firewall
-from stockade_agent.model import Ban, Shield, Target
+from stockade_agent.model import Ban, Target
+from stockade_agent.specs import Shield
 
 
 PORTED = ("tcp", "udp", "sctp", "dccp", "udplite")

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from stockade_agent.firewall import Change, Firewall
 from stockade_agent.firewall.command import Run
-from stockade_agent.model import Ban, Shield
+from stockade_agent.model import Ban
+from stockade_agent.specs import Shield
 
 
 class Bridge:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Optional
 
 from stockade_agent.firewall.batch import short
-from stockade_agent.model import Shield, Target, target
+from stockade_agent.model import Target, target
+from stockade_agent.specs import Shield
 
 
 MARK = "-m comment --comment stockade"

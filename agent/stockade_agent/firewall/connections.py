@@ -27,7 +27,8 @@ from stockade_agent.firewall.netlink import (
     can_destroy,
     destroy,
 )
-from stockade_agent.model import Shield, Target
+from stockade_agent.model import Target
+from stockade_agent.specs import Shield
 
 
 _ANY_INTERFACE = bytes(4)

@@ -60,7 +60,8 @@ from stockade_agent.firewall.ipsets import (
 )
 from stockade_agent.firewall.reload import losses, parse
 from stockade_agent.firewall.ruleset import NFT, Ruleset, look, make_way, put
-from stockade_agent.model import Ban, Shield, Target, target
+from stockade_agent.model import Ban, Target, target
+from stockade_agent.specs import Shield
 
 
 FEW = 24

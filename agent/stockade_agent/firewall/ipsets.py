@@ -6,7 +6,8 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from stockade_agent.firewall.batch import closed, short
-from stockade_agent.model import Shield, Target
+from stockade_agent.model import Target
+from stockade_agent.specs import Shield
 
 
 POLICY = "stockade"

@@ -43,7 +43,8 @@ from stockade_agent.firewall.chains import (
     parse,
 )
 from stockade_agent.firewall.command import Run, Runner, ToolError
-from stockade_agent.model import Ban, Shield, Target
+from stockade_agent.model import Ban, Target
+from stockade_agent.specs import Shield
 
 
 WAIT = 10

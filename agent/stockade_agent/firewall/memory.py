@@ -10,7 +10,8 @@ from typing import Optional
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall import Change
 from stockade_agent.firewall.batch import batch, expiries, put_back
-from stockade_agent.model import Ban, Shield, Target
+from stockade_agent.model import Ban, Target
+from stockade_agent.specs import Shield
 
 
 @dataclass(frozen=True)

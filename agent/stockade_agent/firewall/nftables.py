@@ -53,7 +53,8 @@ from stockade_agent.firewall.batch import (
     warnings,
 )
 from stockade_agent.firewall.command import Run, Runner, ToolError
-from stockade_agent.model import Ban, Shield, Target
+from stockade_agent.model import Ban, Target
+from stockade_agent.specs import Shield
 
 
 GRACE = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from stockade_agent.firewall.batch import closed
 from stockade_agent.firewall.established import Address, established
-from stockade_agent.model import Shield
+from stockade_agent.specs import Shield
 
 
 def peers(shield: Shield) -> set[Address]:

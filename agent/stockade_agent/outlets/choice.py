@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping
 from typing import Callable, TextIO
 
-from stockade_agent.model import AUTO, STDERR, AgentSpec
 from stockade_agent.outlets import Outlet
 from stockade_agent.outlets.stream import Stream
+from stockade_agent.specs import AUTO, STDERR, AgentSpec
 
 
 def outlet(

@@ -4,7 +4,7 @@
 import pytest
 
 from stockade_agent.config import read
-from stockade_agent.model import Shield
+from stockade_agent.specs import Shield
 
 
 PING = """\

@@ -5,7 +5,7 @@ import pytest
 
 from stockade_agent.config import filter_origin, filter_spec
 from stockade_agent.errors import ConfigError
-from stockade_agent.model import Origin
+from stockade_agent.specs import Origin
 
 
 COMMON = """\

@@ -4,14 +4,8 @@
 import pytest
 
 from stockade_agent.config import read
-from stockade_agent.model import (
-    FOREVER,
-    Escalation,
-    IgnoreCache,
-    LogPath,
-    Origin,
-    Shield,
-)
+from stockade_agent.model import FOREVER
+from stockade_agent.specs import Escalation, IgnoreCache, LogPath, Origin, Shield
 
 
 TUTORIAL = {

@@ -4,10 +4,7 @@
 import pytest
 
 from stockade_agent.config import read
-from stockade_agent.model import (
-    AgentSpec,
-    Origin,
-)
+from stockade_agent.specs import AgentSpec, Origin
 
 
 @pytest.mark.parametrize(

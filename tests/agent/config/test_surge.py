@@ -5,7 +5,7 @@ import pytest
 
 from stockade_agent.config.surge import surge
 from stockade_agent.config.values import BadValue
-from stockade_agent.model import Surge
+from stockade_agent.specs import Surge
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from stockade_agent.config.values import (
     protocols,
     words,
 )
-from stockade_agent.model import LogPath
+from stockade_agent.specs import LogPath
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.action import Action
 from stockade_agent.firewall.tags import Facts
-from stockade_agent.model import ActionSpec, Ban, target
+from stockade_agent.model import Ban, target
+from stockade_agent.specs import ActionSpec
 
 
 FACTS = Facts(jail="sshd", now=1000.0)

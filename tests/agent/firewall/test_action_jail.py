@@ -13,7 +13,8 @@ from stockade_agent.firewall.pool import Pool
 from stockade_agent.firewall.process import Ended, Shell
 from stockade_agent.firewall.runs import Result, in_shell
 from stockade_agent.firewall.tags import Facts
-from stockade_agent.model import FOREVER, ActionSpec, Ban, target
+from stockade_agent.model import FOREVER, Ban, target
+from stockade_agent.specs import ActionSpec
 
 
 FACTS = Facts(jail="sshd", now=1000.0)

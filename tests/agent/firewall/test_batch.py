@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.batch import batch, closed, expiries, short, unscoped, warnings
-from stockade_agent.model import Ban, Shield
+from stockade_agent.model import Ban
+from stockade_agent.specs import Shield
 
 
 def test_of_two_bans_the_one_that_ends_later_counts(ban, now):

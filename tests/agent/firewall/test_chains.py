@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockade_agent.firewall.chains import LONGEST_NAME, Hook, hooks, name_of, names, parse
-from stockade_agent.model import Shield
+from stockade_agent.specs import Shield
 
 
 SAVED = """\

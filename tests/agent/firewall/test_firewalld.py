@@ -8,7 +8,7 @@ import pytest
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.bus import _CALL
 from stockade_agent.firewall.firewalld import Firewalld
-from stockade_agent.model import Shield
+from stockade_agent.specs import Shield
 
 
 SSHD = Shield("sshd", ((22, 22),))

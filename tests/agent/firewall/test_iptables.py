@@ -7,7 +7,7 @@ import pytest
 
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.iptables import Iptables
-from stockade_agent.model import Shield
+from stockade_agent.specs import Shield
 
 
 SAVE = {4: ("iptables-save", "-t", "filter"), 6: ("ip6tables-save", "-t", "filter")}

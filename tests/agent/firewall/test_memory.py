@@ -7,7 +7,7 @@ import pytest
 
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.memory import Call, Memory
-from stockade_agent.model import Shield
+from stockade_agent.specs import Shield
 
 
 SSHD = Shield("sshd", ((22, 22),))

@@ -9,7 +9,7 @@ import pytest
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.command import ToolError
 from stockade_agent.firewall.nftables import Nftables
-from stockade_agent.model import Shield
+from stockade_agent.specs import Shield
 
 
 FEED = ("nft", "-f", "-")

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from stockade_agent.firewall.nftables import Nftables
-from stockade_agent.model import Shield
+from stockade_agent.specs import Shield
 
 
 pytestmark = pytest.mark.lab

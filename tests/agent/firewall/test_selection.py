@@ -7,7 +7,7 @@ import pytest
 
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.selection import select, sweep
-from stockade_agent.model import Shield
+from stockade_agent.specs import Shield
 
 
 STATE = ("firewall-cmd", "--state")
