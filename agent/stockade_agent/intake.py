@@ -54,6 +54,7 @@ class Intake:
         positions: log -> where to go on.
         now: seconds, UTC; a journal never read before is read from findtime before it.
         journalctl: the command.
+        away: nobody has read since the positions were noted.
 
     Attributes:
         chosen: jail -> ``file``, ``journal`` or ``bans``.
@@ -67,6 +68,8 @@ class Intake:
         positions: Mapping[str, str],
         now: float,
         journalctl: Sequence[str] = ("journalctl",),
+        *,
+        away: bool = False,
     ) -> None:
         specs = tuple(specs)
         self.chosen = {spec.name: chosen(spec) for spec in specs}
@@ -92,6 +95,7 @@ class Intake:
                 journalctl,
                 which=which(jails[0].backend_parameters),
                 name=name,
+                away=away,
             )
 
     def take(self, name: str) -> Iterator[Taken]:

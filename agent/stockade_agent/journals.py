@@ -38,6 +38,16 @@ class Which(NamedTuple):
     files: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
 
+    def kept(self, machine: str) -> tuple[str, ...]:
+        """Return globs of all its files, those too that journald found damaged.
+
+        Args:
+            machine: this host's id, or "" for whichever wrote them.
+        """
+        folders = (f"{folder}/{machine or '*'}" for folder in (_PERSISTENT, _VOLATILE))
+        below = self.places or tuple(f"{folder}/*.journal" for folder in folders)
+        return (*below, *(f"{pattern}~" for pattern in below))
+
 
 SYSTEM = Which()
 

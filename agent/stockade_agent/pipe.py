@@ -396,5 +396,5 @@ class Pipe:
             self._log.warning(f"firewall: {warning}")
 
     def _open_intake(self, now: float) -> Intake:
-        specs = [guard.spec for guard in self.guards.values()]
-        return Intake(specs, self.records.positions, now, self._journalctl)
+        specs, away = [guard.spec for guard in self.guards.values()], now == self._started_at
+        return Intake(specs, self.records.positions, now, self._journalctl, away=away)

@@ -21,7 +21,7 @@ RELOADS = 12
 JOURNALCTL = """\
 #!/bin/sh
 echo "$*" >> {folder}/asked
-case "$*" in *--after-cursor*) ;; *) cat {folder}/entries ;; esac
+case "$*" in *--cursor*) ;; *) cat {folder}/entries ;; esac
 exec sleep 60
 """
 
@@ -222,6 +222,6 @@ def test_the_journal_goes_on_behind_its_last_entry(tmp_path):
         until(lambda: len(asked.read_text().splitlines()) == 2, SOON, "the second child")
         first, second = asked.read_text().splitlines()
 
-        assert "--after-cursor" not in first
-        assert "--after-cursor=s=1;i=3" in second.split()
+        assert "--cursor" not in first
+        assert "--cursor=s=1;i=3" in second.split()
         assert (3, 1) == (host.jail().failed_total, host.jail().failed_now)

@@ -4,8 +4,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Optional
+
+
+_WITHIN_BOOT = re.compile(r"(?:^|;)b=.*")
+
+
+def same(cursor: str, other: str) -> bool:
+    """Return whether two cursors are of one entry, be it in another file by now.
+
+    journald numbers anew what it moves from ``/run`` to ``/var``; boot, times and contents stay.
+    """
+    one, two = _WITHIN_BOOT.search(cursor), _WITHIN_BOOT.search(other)
+    return cursor == other or (one is not None and two is not None and one[0] == two[0])
 
 
 def entry_of(line: bytes) -> Optional[dict[str, Any]]:

@@ -19,7 +19,8 @@ from typing import Any, Optional
 from stockade_agent.journals import SYSTEM, Key, Which, inodes, renamed
 from stockade_agent.model import Block
 from stockade_agent.sources import Watch
-from stockade_agent.sources.entries import entry_of, text_of, time_of, values
+from stockade_agent.sources.entries import entry_of, same, text_of, time_of, values
+from stockade_agent.sources.kept import gone
 
 
 LOG = "journal"
@@ -42,6 +43,8 @@ PROOF = 5.0
 LOOK = 2.0
 """Seconds between looks whether files that are named one by one were rotated."""
 CHUNK = 1 << 20
+FULL = 32 << 10
+"""Bytes read at once from which on the pipe may have been full: it holds 64 KB, less by pages."""
 LONGEST = 16 << 20
 """Bytes of the longest entry as it is handed over: five for each byte of a line, at worst."""
 LINE = 1 << 20
@@ -92,6 +95,7 @@ class Journal:
         machine_id: file with the id that this host's own entries carry.
         which: the journal.
         name: its own, in blocks and problems.
+        away: nobody has read since the position was noted.
     """
 
     def __init__(
@@ -103,6 +107,8 @@ class Journal:
         machine_id: str = "/etc/machine-id",
         which: Which = SYSTEM,
         name: str = LOG,
+        *,
+        away: bool = False,
     ) -> None:
         self._which, self._name = which, name
         self._inodes: frozenset[Key] = frozenset()
@@ -119,10 +125,13 @@ class Journal:
         self._ready: deque[Block] = deque()
         self._failures = 0
         self._skipping = self._started = False
-        self._overlong = 0
+        self._overlong = self._lost = self._lost_to = 0
+        self._resumed = ""
         at = _CURSOR_TIME.search(position)
         if since is not None and at and int(at.group(1), 16) / 1e6 < since:
             self._position = ""
+        if away:
+            self._look_behind()
 
     # ---- the contract of Source
 
@@ -164,6 +173,8 @@ class Journal:
                     self._follow_rotation()
                 return
             self._ready.extend(self._blocks(data))
+            if len(data) >= FULL:
+                self._look_behind()
             while self._ready:
                 yield self._ready.popleft()
 
@@ -174,10 +185,13 @@ class Journal:
     def problems(self) -> Mapping[str, str]:
         """Return the journal's or a watch's name -> what is wrong."""
         found = dict(self._problems)
+        said = []
         if self._overlong:
-            found.setdefault(
-                self._name, f"{self._overlong} lines over {LINE >> 20} MB were skipped"
-            )
+            said.append(f"{self._overlong} lines over {LINE >> 20} MB were skipped")
+        if self._lost:
+            said.append(f"up to {self._lost} entries were removed before they were read")
+        if said:
+            found.setdefault(self._name, "; ".join(said))
         return found
 
     def close(self) -> None:
@@ -206,12 +220,14 @@ class Journal:
         told += [f"--file={path}" for path in self._former if os.path.exists(path)]
         told.append("--output-fields=" + ",".join(fields))
         if self._position:
-            told += ["--no-tail", f"--after-cursor={self._position}"]
+            # Until systemd 254 --after-cursor skips an entry also where the cursor's own is gone.
+            told += ["--no-tail", f"--cursor={self._position}"]
         elif self._since is not None:
             told += ["--no-tail", f"--since=@{int(self._since)}"]
         else:
             told.append("--lines=0")
-        own = self._own_entries()
+        machine = self._own()
+        own = [f"_MACHINE_ID={machine}"] if machine else []
         if all(alternatives for _, alternatives in self._watches):
             unions = dict.fromkeys(
                 tuple(f"{field}={value}" for field in group for value in sorted(group[field]))
@@ -225,16 +241,15 @@ class Journal:
             told += own
         return told
 
-    def _own_entries(self) -> list[str]:
-        """Return the match that leaves out what other hosts have sent to this one's journal."""
+    def _own(self) -> str:
+        """Return the id of this host where entries that others have sent here are left out."""
         if not self._which.own:
-            return []
+            return ""
         try:
             with open(self._machine_id, encoding="ascii") as file:
-                machine = file.read().strip()
+                return file.read().strip()
         except OSError:
-            return []
-        return [f"_MACHINE_ID={machine}"] if machine else []
+            return ""
 
     def _start(self) -> None:
         self._inodes = inodes(self._which.files)
@@ -256,6 +271,17 @@ class Journal:
             os.set_blocking(fileno, False)
         self._rest = self._errors = b""
         self._skipping = self._started = False
+        self._resumed = self._position
+
+    def _look_behind(self) -> None:
+        """Count what was removed behind the last entry while nobody read on.
+
+        That is before the start, or when the pipe was full and the child had to wait for us.
+        """
+        lost = gone(self._position, self._which.kept(self._own()))
+        if lost:
+            self._lost += max(0, lost.stop - max(lost.start, self._lost_to))
+            self._lost_to = lost.stop
 
     def _follow_rotation(self) -> None:
         """Start anew, from where we are, when other files stand under the names by now.
@@ -310,6 +336,9 @@ class Journal:
         for line in lines:
             entry = entry_of(line)
             if entry is None:
+                continue
+            resumed, self._resumed = self._resumed, ""
+            if resumed and same(resumed, str(entry.get("__CURSOR"))):
                 continue
             mine = self._wanted(entry)
             if texts and mine != names:

@@ -133,7 +133,10 @@ def test_entries_arrive_whole_and_once_over_everything(host, read):
     reading.until(80)
     first = reading.lines
     reading.kill()
+    # The entry that it was at is gone, and the next one is the oldest of all.
+    host.run("journalctl --rotate")
     log(host, 81, 90, "whole-a")
+    host.run("journalctl --sync; journalctl --vacuum-files=1")
     again = read("whole", position=reading.blocks[-1][2])
     log(host, 91, 95, "whole-a")
     again.until(15)
