@@ -19,7 +19,7 @@ from stockade_agent.model import Address, Ban, Block, Failure, Target, target
 from stockade_agent.naming import resolved
 from stockade_agent.protected import Protected
 from stockade_agent.resolver import Resolver
-from stockade_agent.specs import JailSpec
+from stockade_agent.specs import BANS, JailSpec
 
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Guard:
             names = [field.name for field in fields(self.spec)]
             told = [n for n in names if getattr(self.spec, n) != getattr(self.configured, n)]
             said.append(f"set by hand until the next reload: {', '.join(told)}")
-        if not self.spec.filter.failregex and self.spec.backend != "bans":
+        if not self.spec.filter.failregex and self.spec.backend != BANS:
             said.append("no failregex: nothing can match")
         if self.spec.shield is None and not any(action.holds for action in self.spec.commands):
             said.append("no action of it bans")

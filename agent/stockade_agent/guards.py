@@ -9,13 +9,12 @@ from typing import Callable, Optional, Union
 
 from stockade_agent import config
 from stockade_agent.config.faults import nearest
-from stockade_agent.config.jails import BANS
 from stockade_agent.errors import ConfigError, NoJailError, RegexError
 from stockade_agent.guard import Guard
 from stockade_agent.inspection import command_fault, located
 from stockade_agent.log import Log
 from stockade_agent.model import Ban, Tally
-from stockade_agent.specs import Config, JailSpec, Shield
+from stockade_agent.specs import BANS, Config, JailSpec, Shield
 
 
 Make = Callable[[JailSpec], Guard]

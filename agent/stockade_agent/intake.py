@@ -14,10 +14,10 @@ from stockade_agent.sources import Source, Watch
 from stockade_agent.sources.journal import LOG, Journal
 from stockade_agent.sources.logfile import LogFiles
 from stockade_agent.sources.survey import Survey
-from stockade_agent.specs import JailSpec
+from stockade_agent.specs import BANS, JailSpec
 
 
-FILE, JOURNAL, BANS = "file", "journal", "bans"
+FILE, JOURNAL = "file", "journal"
 AT_ONCE = 4
 """Blocks that are read before other things get their turn."""
 _TAIL = " (tail)"

@@ -19,6 +19,9 @@ from typing import Optional
 FILTERTIME = 1.0
 """Seconds of CPU time that a filter may take for a line, where nothing else is said."""
 
+BANS = "bans"
+"""The backend of a jail whose failures are the bans of others."""
+
 _TRUE = frozenset(("1", "on", "true", "yes"))
 
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from stockade_agent.intake import BANS, FILE, JOURNAL, Intake, chosen
-from stockade_agent.specs import FilterSpec, JailSpec, LogPath
+from stockade_agent.intake import FILE, JOURNAL, Intake, chosen
+from stockade_agent.specs import BANS, FilterSpec, JailSpec, LogPath
 
 
 MATCH = ("_COMM=sshd",)

@@ -10,7 +10,7 @@ from typing import Any
 
 from stockade_agent.config.actions import COMMANDS, JailAction
 from stockade_agent.config.definition import KNOWN
-from stockade_agent.config.jails import Jail
+from stockade_agent.config.jails import ESCALATION, Jail
 from stockade_agent.config.reading import Reading
 from stockade_agent.config.values import boolean, integer, words
 from stockade_agent.errors import ConfigError
@@ -26,13 +26,7 @@ _OF_JAIL = (
     "maxmatches",
     "findtime",
     "bantime",
-    "bantime.increment",
-    "bantime.factor",
-    "bantime.formula",
-    "bantime.multipliers",
-    "bantime.maxtime",
-    "bantime.rndtime",
-    "bantime.overalljails",
+    *ESCALATION,
     "ignorecommand",
     "ignoreself",
     "ignoreip",

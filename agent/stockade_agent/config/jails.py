@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Mapping
 from typing import Callable, Optional, TypeVar
 
-from stockade_agent.config import actions, filters
-from stockade_agent.config.faults import Fault, nearest
+from stockade_agent.config import actions, filters, meanings
+from stockade_agent.config.faults import Fault
 from stockade_agent.config.inifile import Value
 from stockade_agent.config.interpolation import Namespace
 from stockade_agent.config.parameters import BadParameters, Call, parse, split
@@ -17,19 +16,25 @@ from stockade_agent.config.tree import Library, Tree
 from stockade_agent.config.values import (
     BadValue,
     boolean,
-    duration,
     integer,
     logpaths,
     prefix6_length,
     wider_than,
     words,
 )
-from stockade_agent.journals import PARAMETERS, which
-from stockade_agent.model import FOREVER
-from stockade_agent.specs import ActionSpec, Escalation, FilterSpec, IgnoreCache, JailSpec, Shield
+from stockade_agent.specs import BANS, ActionSpec, Escalation, FilterSpec, JailSpec, Shield
 
 
 FIRST = ("enabled", "backend", "filter")
+ESCALATION = (
+    "bantime.increment",
+    "bantime.factor",
+    "bantime.formula",
+    "bantime.multipliers",
+    "bantime.maxtime",
+    "bantime.rndtime",
+    "bantime.overalljails",
+)
 OPTIONS = (
     "enabled",
     "backend",
@@ -38,13 +43,7 @@ OPTIONS = (
     "findtime",
     "filtertime",
     "bantime",
-    "bantime.increment",
-    "bantime.factor",
-    "bantime.formula",
-    "bantime.multipliers",
-    "bantime.maxtime",
-    "bantime.rndtime",
-    "bantime.overalljails",
+    *ESCALATION,
     "prefix6",
     "prefix6.wider",
     "prefix6.members",
@@ -63,8 +62,6 @@ OPTIONS = (
     "action",
     *filters.OPTIONS,
 )
-BANS = "bans"
-BACKENDS = ("auto", "polling", "pyinotify", "systemd", BANS)
 RECIDIVE, OWN_LOG = "recidive", "fail2ban.log"
 """fail2ban's filter for bans, which it reads from its own log; we need none to know of ours."""
 
@@ -207,7 +204,7 @@ class Jail:
     def spec(self) -> JailSpec:
         """Return the jail as a specification; meaningless values are added to ``faults``."""
         default = JailSpec(name=self.name, filter=FilterSpec(name="", failregex=()))
-        backend = self._typed("backend", _backend, Call(default.backend, {}))
+        backend = self._typed("backend", meanings.backend, Call(default.backend, {}))
         logpath = self._typed("logpath", logpaths, default.logpath)
         if self.filter_name == RECIDIVE and (
             backend.name == "systemd" or all(p.pattern.endswith(f"/{OWN_LOG}") for p in logpath)
@@ -220,23 +217,23 @@ class Jail:
             backend=backend.name,
             backend_parameters=backend.parameters,
             logpath=logpath,
-            maxretry=self._typed("maxretry", _positive, default.maxretry),
-            findtime=self._typed("findtime", _seconds, default.findtime),
-            filtertime=self._typed("filtertime", _filtertime, default.filtertime),
-            bantime=self._typed("bantime", _bantime, default.bantime),
+            maxretry=self._typed("maxretry", meanings.positive, default.maxretry),
+            findtime=self._typed("findtime", meanings.seconds, default.findtime),
+            filtertime=self._typed("filtertime", meanings.filtertime, default.filtertime),
+            bantime=self._typed("bantime", meanings.bantime, default.bantime),
             maxmatches=self._typed("maxmatches", integer, default.maxmatches),
             systemd_if_nologs=self._typed("systemd_if_nologs", boolean, default.systemd_if_nologs),
             ignoreip=self._typed("ignoreip", words, default.ignoreip),
             ignoreself=self._typed("ignoreself", boolean, default.ignoreself),
             ignorepeers=self._typed("ignorepeers", boolean, default.ignorepeers),
-            ignorecommand=self._typed("ignorecommand", _text, default.ignorecommand),
-            ignorecache=self._typed("ignorecache", _ignorecache, default.ignorecache),
+            ignorecommand=self._typed("ignorecommand", meanings.text, default.ignorecommand),
+            ignorecache=self._typed("ignorecache", meanings.ignorecache, default.ignorecache),
             actions=specs,
             shield=shield,
             escalation=self._escalation(),
             surge=self._typed("surge", surge, default.surge),
             prefix6=self._prefixes(),
-            members=self._typed("prefix6.members", _several, default.members),
+            members=self._typed("prefix6.members", meanings.several, default.members),
             origins={option: value.origin for option, value in self.options.items()},
         )
 
@@ -251,7 +248,7 @@ class Jail:
             return default
 
     def _filter_spec(self) -> FilterSpec:
-        self._typed("logencoding", _encoding, "auto")
+        self._typed("logencoding", meanings.encoding, "auto")
         options = dict(self.filter)
         for option in filters.OF_LOGS:
             if option in self.options:
@@ -264,9 +261,11 @@ class Jail:
             enabled=self._typed("bantime.increment", boolean, default.enabled),
             factor=self._typed("bantime.factor", str, default.factor),
             formula=self._typed("bantime.formula", str, default.formula),
-            multipliers=self._typed("bantime.multipliers", _multipliers, default.multipliers),
-            maxtime=self._typed("bantime.maxtime", _optional_seconds, default.maxtime),
-            rndtime=self._typed("bantime.rndtime", _optional_seconds, default.rndtime),
+            multipliers=self._typed(
+                "bantime.multipliers", meanings.multipliers, default.multipliers
+            ),
+            maxtime=self._typed("bantime.maxtime", meanings.optional_seconds, default.maxtime),
+            rndtime=self._typed("bantime.rndtime", meanings.optional_seconds, default.rndtime),
             overalljails=self._typed("bantime.overalljails", boolean, default.overalljails),
         )
 
@@ -298,96 +297,3 @@ class Jail:
 
 def _values(call: Call, origin: Value) -> dict[str, Value]:
     return {name: Value(text, origin.path, origin.line) for name, text in call.parameters.items()}
-
-
-def _text(text: str) -> Optional[str]:
-    return text or None
-
-
-def _ignorecache(text: str) -> Optional[IgnoreCache]:
-    if not text:
-        return None
-    try:
-        given = parse(f"ignorecache[{text}]").parameters
-    except BadParameters as error:
-        raise BadValue(str(error)) from None
-    if not given.get("key"):
-        raise BadValue("no key", 'for example key="<ip>", max-count=100, max-time=5m')
-    default = IgnoreCache(given["key"])
-    return IgnoreCache(
-        key=given["key"],
-        max_count=_positive(given.get("max-count", str(default.max_count))),
-        max_time=duration(given.get("max-time", str(default.max_time))),
-    )
-
-
-def _backend(text: str) -> Call:
-    try:
-        call = parse(text or "auto")
-    except BadParameters as error:
-        raise BadValue(str(error)) from None
-    name = call.name.lower()
-    if name == "gamin":
-        # Gone from fail2ban since 1.1, but not from everyone's files.
-        name = "polling"
-    if name not in BACKENDS:
-        raise BadValue(f"unknown backend {call.name!r}", nearest(name, BACKENDS))
-    if call.parameters and name not in ("systemd", "auto"):
-        raise BadValue(f"{name} has no parameters", "only systemd has")
-    try:
-        which(call.parameters)
-    except ValueError as error:
-        hint = " ".join(nearest(word, PARAMETERS) for word in call.parameters)
-        raise BadValue(str(error), hint.strip()) from None
-    return call._replace(name=name)
-
-
-def _encoding(text: str) -> str:
-    try:
-        return text if text in ("", "auto") else codecs.lookup(text).name
-    except (LookupError, ValueError):
-        raise BadValue(f"unknown encoding {text!r}", "for example utf-8, latin-1, auto") from None
-
-
-def _filtertime(text: str) -> float:
-    seconds = duration(text)
-    if seconds < 0:
-        raise BadValue(f"{text} is less than nothing", "0 lets a line take any time")
-    return seconds
-
-
-def _positive(text: str) -> int:
-    number = integer(text)
-    if number < 1:
-        raise BadValue(f"{text} failures can never be reached", "1 is the least")
-    return number
-
-
-def _several(text: str) -> int:
-    number = integer(text)
-    if number < 2:
-        raise BadValue(f"{text} prefixes are not many", "2 is the least")
-    return number
-
-
-def _seconds(text: str) -> int:
-    seconds = int(duration(text))
-    if seconds <= 0:
-        raise BadValue(f"{text!r} is no length of time", "for example 10m")
-    return seconds
-
-
-def _optional_seconds(text: str) -> Optional[int]:
-    return _seconds(text) if text else None
-
-
-def _bantime(text: str) -> int:
-    seconds = int(duration(text))
-    return seconds if seconds > 0 else FOREVER
-
-
-def _multipliers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(word) for word in text.split())
-    except ValueError:
-        raise BadValue(f"{text!r} is no list of numbers", "for example 1 2 4 8") from None
