@@ -84,9 +84,10 @@ AGENT |= {
     | {"budget", "ignorecommand", "filter", "ignore", "jail", "log", "naming"}
     | {"prefixes", "protected", "resolver"},
     "guards": BASE | {"config", "guard", "inspection", "log"},
+    "outcomes": BASE | {"control.protocol", "firewall", "log"},
     "actions": BASE
-    | {"config", "control.protocol", "firewall", "guard", "ignorecommand", "log", "records"}
-    | {"resolver"},
+    | {"config", "control.protocol", "firewall", "guard", "ignorecommand", "log", "outcomes"}
+    | {"records", "resolver"},
     "brake": BASE | {"guard", "ignore", "log", "records"},
     "status": BASE
     | {

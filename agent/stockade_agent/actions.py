@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Callable
 
@@ -25,6 +25,7 @@ from stockade_agent.firewall.tags import Facts, Merged
 from stockade_agent.guard import Guard
 from stockade_agent.log import Log
 from stockade_agent.model import Ban
+from stockade_agent.outcomes import Outcomes, said
 from stockade_agent.records import Records
 from stockade_agent.resolver import HostNames
 from stockade_agent.specs import ActionSpec, JailSpec
@@ -41,25 +42,15 @@ FAREWELL = 3.0
 
 _MERGED = frozenset(("ipmatches", "ipfailures"))
 _IPV6 = "/proc/self/net/if_inet6"
-_UNBAN, _OTHER, _FULL = "\0unban", "\0order", "\0full"
 
 
 @dataclass
 class _Jail:
-    """The actions of one jail.
-
-    Attributes:
-        open: action -> ids whose ban was ordered and is not in force yet.
-        failing: action -> what failed -> how; an id, or an order without one.
-        told: action -> the failure that the log has, an order and its problem.
-        checking: a check is on its way.
-    """
+    """The actions of one jail, and what became of their orders; perhaps a check is on its way."""
 
     actions: JailActions
     specs: tuple[ActionSpec, ...]
-    open: dict[str, set[str]] = field(default_factory=dict)
-    failing: dict[str, dict[str, str]] = field(default_factory=dict)
-    told: dict[str, tuple[str, str]] = field(default_factory=dict)
+    outcomes: Outcomes
     checking: bool = False
 
 
@@ -164,7 +155,7 @@ class Actions:
             return
         for name in jail.actions.holders:
             if not ban.prolonged:
-                jail.open.setdefault(name, set()).add(ban.id)
+                jail.outcomes.ordered(name, (ban.id,))
         self._orders.append(partial(self._ban, ban))
 
     def lift(self, ban: Ban) -> None:
@@ -201,21 +192,15 @@ class Actions:
         jail = self._jails.get(ban.jail)
         if jail is None or not jail.actions.holders:
             return False
-        return not any(ban.id in jail.open.get(name, ()) for name in jail.actions.holders)
+        return not any(jail.outcomes.is_open(name, ban.id) for name in jail.actions.holders)
 
     def status(self, jail: str) -> tuple[ActionStatus, ...]:
         """Return how the actions of a jail are."""
         found = self._jails.get(jail)
         if found is None:
             return ()
-        return tuple(self._status(found, name) for name in found.actions.names)
-
-    def _status(self, jail: _Jail, name: str) -> ActionStatus:
-        queued, failing = jail.actions.queued(name), jail.failing.get(name, {})
-        state = "failed" if failing else "busy" if queued else "ready"
-        bans = sum(1 for key in failing if key not in (_UNBAN, _OTHER, _FULL))
-        problem = next(reversed(failing.values()), "")
-        return ActionStatus(name=name, state=state, queued=queued, failed=bans, problem=problem)
+        actions = found.actions
+        return tuple(found.outcomes.status(name, actions.queued(name)) for name in actions.names)
 
     # ---- one jail
 
@@ -232,6 +217,7 @@ class Actions:
                 inet6=os.path.exists(_IPV6),
             ),
             specs,
+            Outcomes(name, self._log),
         )
         facts = self._facts(name, now)
         jail.actions.start(facts, left=left)
@@ -239,7 +225,7 @@ class Actions:
             return
         for ban in self._in_force(guard):
             for holder in jail.actions.holders:
-                jail.open.setdefault(holder, set()).add(ban.id)
+                jail.outcomes.ordered(holder, (ban.id,))
             jail.actions.ban(ban, self._merged(facts, ban), left=left)
 
     def _change(self, jail: _Jail, guard: Guard, now: float) -> None:
@@ -248,10 +234,9 @@ class Actions:
         jail.specs = guard.spec.commands
         jail.actions.reload(jail.specs, bans, self._facts(guard.name, now))
         for name in before.difference(jail.actions.names):
-            for known in (jail.open, jail.failing, jail.told):
-                known.pop(name, None)
+            jail.outcomes.gone(name)
         for name in set(jail.actions.holders) - before:
-            jail.open[name] = {ban.id for ban in bans}
+            jail.outcomes.ordered(name, (ban.id for ban in bans))
 
     def _end(self, name: str, bans: Iterable[Ban], now: float) -> None:
         bans = [self._recalled(ban, "actionunban") for ban in bans]
@@ -283,22 +268,19 @@ class Actions:
             jail.checking = True
             jail.actions.check(facts)
         for name in jail.actions.ban(ban, facts):
-            problem = "too many orders wait, bans are not told of"
-            jail.failing.setdefault(name, {})[_FULL] = problem
-            self._log.problem(f"[{ban.jail}] action {name}", problem)
+            jail.outcomes.full(name)
 
     def _unban(self, ban: Ban, now: float, *, left: bool = False) -> None:
         jail = self._jails.get(ban.jail)
         if jail is None:
             return
-        for ids in jail.open.values():
-            ids.discard(ban.id)
+        jail.outcomes.lifted(ban.id)
         jail.actions.unban(ban, self._merged(self._facts(ban.jail, now), ban), left=left)
 
     def _flush(self, name: str, bans: list[Ban], now: float) -> None:
         jail = self._jails.get(name)
         if jail is not None:
-            jail.open.clear()
+            jail.outcomes.flushed()
             jail.actions.flush(bans, self._facts(name, now))
 
     # ---- results
@@ -310,43 +292,14 @@ class Actions:
         if jail is None or result.order == "stop" or result.action not in jail.actions.names:
             # What has its name now is not what was stopped.
             if not result.ok:
-                self._log.error(f"[{result.jail}] action {result.action}: {_said(result)}")
+                self._log.error(f"[{result.jail}] action {result.action}: {said(result)}")
             return
-        self._judge(jail, result)
+        if jail.outcomes.note(result, jail.actions.queued(result.action)):
+            self._enforced(result)
         if result.lost:
             self._make_again(jail, result, now)
 
-    def _judge(self, jail: _Jail, result: Result) -> None:
-        name, order = result.action, result.order
-        failing = jail.failing.setdefault(name, {})
-        if order in ("ban", "reban", "digest"):
-            key = result.id
-        else:
-            key = _UNBAN if order in ("unban", "flush") else _OTHER
-        if order in ("unban", "flush"):
-            for id_ in [result.id] if order == "unban" else [*failing]:
-                failing.pop(id_, None)
-        failing.pop(key, None)
-        if _FULL in failing and not jail.actions.queued(name):
-            del failing[_FULL]
-            self._log.problem(f"[{result.jail}] action {name}", "")
-        if not result.ok:
-            failing[key] = _said(result)
-        elif result.problem:
-            self._log.warning(f"[{result.jail}] action {name}: {_said(result)}; repaired")
-        if result.ok and order in ("ban", "reban"):
-            self._enforced(jail, result)
-        # Said once: a mail program that is not there fails with every ban.
-        if not result.ok and jail.told.get(name) != (order, result.problem):
-            jail.told[name] = (order, result.problem)
-            self._log.error(f"[{result.jail}] action {result.action}: {_said(result)}")
-        if not failing:
-            del jail.failing[name]
-            if jail.told.pop(name, None):
-                self._log.notice(f"[{result.jail}] action {name}: well again")
-
-    def _enforced(self, jail: _Jail, result: Result) -> None:
-        jail.open.get(result.action, set()).discard(result.id)
+    def _enforced(self, result: Result) -> None:
         guard = self._guards[result.jail]
         ban = guard.jail.banned.get(result.id)
         if ban is not None and guard.spec.shield is None:
@@ -356,8 +309,7 @@ class Actions:
         """Make the bans again that a repair has cost."""
         guard = self._guards[result.jail]
         bans = [ban for ban in self._in_force(guard) if ban.id != result.id]
-        for ban in bans:
-            jail.open.setdefault(result.action, set()).add(ban.id)
+        jail.outcomes.ordered(result.action, (ban.id for ban in bans))
         jail.actions.reban(bans, self._facts(result.jail, now), result.action)
 
     # ---- facts
@@ -390,10 +342,3 @@ class Actions:
         matches = tuple(line for each in bans for line in each.matches)
         merged = Merged(sum(each.failures for each in bans), matches)
         return replace(facts, everywhere=merged)
-
-
-def _said(result: Result) -> str:
-    """Return what became of an order, in one line; hostile text."""
-    id_ = f" {result.id}" if result.id else ""
-    again = "" if result.again is None else f"; again in {result.again:g} s"
-    return f"{result.order}{id_}: {result.problem or 'failed'}{again}"
