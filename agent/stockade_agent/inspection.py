@@ -9,7 +9,7 @@ from typing import Optional
 from stockade_agent.errors import ConfigError, FirewallError, RegexError
 from stockade_agent.filter import Filter
 from stockade_agent.jail import Jail
-from stockade_agent.specs import ActionSpec, JailSpec
+from stockade_agent.specs import ActionSpec, JailSpec, Origin
 
 
 def fault_of(spec: JailSpec, now: float) -> Optional[ConfigError]:
@@ -59,13 +59,7 @@ def _unaskable(spec: JailSpec) -> Optional[ConfigError]:
         compiled(spec.ignorecommand)
     except FirewallError as error:
         origin = spec.origins.get("ignorecommand")
-        return ConfigError(
-            f"[{spec.name}] ignorecommand: {error.cause}",
-            path=origin.path if origin else "jail.conf",
-            line=origin.line if origin else None,
-            jail=spec.name,
-            remedy=error.remedy,
-        )
+        return _fault(spec, f"ignorecommand: {error.cause}", error.remedy, origin, "jail.conf")
     return None
 
 
@@ -78,23 +72,26 @@ def _unrunnable(action: ActionSpec, spec: JailSpec) -> Optional[ConfigError]:
         Action(action, HostNames())
     except FirewallError as error:
         origin = action.origins.get(error.command) or spec.origins.get("action")
-        return ConfigError(
-            f"[{spec.name}] {error.command}: {error.cause}",
-            path=origin.path if origin else f"action.d/{action.file}.conf",
-            line=origin.line if origin else None,
-            jail=spec.name,
-            remedy=error.remedy,
-        )
+        file = f"action.d/{action.file}.conf"
+        return _fault(spec, f"{error.command}: {error.cause}", error.remedy, origin, file)
     return None
 
 
 def located(error: RegexError, spec: JailSpec) -> ConfigError:
     """Return a fault with the place where it was written."""
     origin = spec.filter.origins.get(error.option) or spec.origins.get(error.option)
+    file = f"filter.d/{spec.filter.name}.conf"
+    return _fault(spec, f"{error.option}: {error.message}", error.remedy, origin, file)
+
+
+def _fault(
+    spec: JailSpec, cause: str, remedy: str, origin: Optional[Origin], file: str
+) -> ConfigError:
+    """Return a fault where it was written, or else in the file that it ought to be in."""
     return ConfigError(
-        f"[{spec.name}] {error.option}: {error.message}",
-        path=origin.path if origin else f"filter.d/{spec.filter.name}.conf",
+        f"[{spec.name}] {cause}",
+        path=origin.path if origin else file,
         line=origin.line if origin else None,
         jail=spec.name,
-        remedy=error.remedy,
+        remedy=remedy,
     )
