@@ -12,7 +12,8 @@ from stockade_agent.budget import Budget, of_line
 from stockade_agent.dates import Date, DateDetector, years
 from stockade_agent.errors import OverrunError, RegexError
 from stockade_agent.failregex import Pattern
-from stockade_agent.gate import Gate, Span, Tears, every_line, keeps_ascii
+from stockade_agent.gate import Span, every_line, keeps_ascii
+from stockade_agent.gates import Gates
 from stockade_agent.model import Block
 from stockade_agent.sessions import Sessions
 from stockade_agent.specs import FilterSpec
@@ -96,8 +97,8 @@ class Lines:
         # The journal's are UTF-8 whatever files are in.
         self._narrow = "utf-8" if self._wide else self._encoding
         self._regexes = prefregex, failregex
-        self._dated_gates: Optional[_Gates] = None
-        self._bare_gates: Optional[_Gates] = None
+        self._dated_gates: Optional[Gates] = None
+        self._bare_gates: Optional[Gates] = None
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
         self._last: Optional[float] = None
         self._last_text = ""
@@ -237,7 +238,7 @@ class Lines:
         self._tail = (self._tail + data[max(seen, len(data) - _TAIL) :])[-_TAIL:]
         self._gap = (b"", 0, 0)
 
-    def _spans(self, block: Block, gates: _Gates) -> Iterator[Span]:
+    def _spans(self, block: Block, gates: Gates) -> Iterator[Span]:
         """Yield where the lines are that could match, and change anything if they do."""
         data, position = block.data, 0
         if block.times is not None and gates.counting.floods(data, block.found):
@@ -261,14 +262,14 @@ class Lines:
         if self._sessions:
             yield from self._followed(block, position, len(data), gates)
 
-    def _follows(self, line: bytes, gates: _Gates) -> bool:
+    def _follows(self, line: bytes, gates: Gates) -> bool:
         """Return whether a line may be of an open session."""
         if not self._sessions:
             return False
         marks = self._sessions.marks if gates.marked else None
         return marks is None or not marks.isdisjoint(line.split())
 
-    def _followed(self, block: Block, position: int, end: int, gates: _Gates) -> Iterator[Span]:
+    def _followed(self, block: Block, position: int, end: int, gates: Gates) -> Iterator[Span]:
         """Yield the lines that may end an open session, as long as one is open."""
         assert gates.ending is not None  # noqa: S101 - there is something to follow
         data = block.data
@@ -327,12 +328,12 @@ class Lines:
                 self._last_text = text[found.start : found.end]
                 return
 
-    def _gates(self, *, dated: bool) -> _Gates:
+    def _gates(self, *, dated: bool) -> Gates:
         """Return the gates for lines that carry their date, or for those that have none."""
         gates = self._dated_gates if dated else self._bare_gates
         if gates is None:
             cut = dated and not self.detector.dateless
-            gates = _Gates.of(
+            gates = Gates.of(
                 *self._regexes,
                 self._encoding,
                 self.detector.tears if cut else None,
@@ -343,43 +344,6 @@ class Lines:
             else:
                 self._bare_gates = gates
         return gates
-
-
-class _Gates(NamedTuple):
-    """Where the lines of a filter are looked for.
-
-    Attributes:
-        counting: lines that could count as failures, or open a session.
-        ending: lines that can do no more than end one; None: there are none such.
-        marked: the lines of a session have its mark.
-    """
-
-    counting: Gate
-    ending: Optional[Gate]
-    marked: bool
-
-    @classmethod
-    def of(
-        cls,
-        prefregex: Sequence[Pattern],
-        failregex: Sequence[Pattern],
-        encoding: str,
-        tears: Optional[Tears],
-        *,
-        marked: bool,
-    ) -> _Gates:
-        """Return the gates for a filter's regexes."""
-        first = prefregex[0].syntax if prefregex and failregex else None
-        told = any(pattern.says_session() for pattern in prefregex)
-        ends = [p.syntax for p in failregex if p.excuses() and (told or p.says_session())]
-        counts = [p.syntax for p in failregex if p.syntax not in ends]
-        if ends and counts:
-            ending = Gate(first, ends, encoding=encoding, tears=tears)
-            counting = Gate(first, counts, encoding=encoding, tears=tears, common=ends)
-            if not (ending.open or counting.open):
-                return cls(counting, ending, marked)
-        every = [pattern.syntax for pattern in failregex]
-        return cls(Gate(first, every, encoding=encoding, tears=tears), None, marked)
 
 
 def log_encoding(name: str) -> str:

@@ -14,7 +14,7 @@ from stockade_agent.dates import DateDetector, years
 from stockade_agent.failregex import compile_pattern
 from stockade_agent.filter import Filter
 from stockade_agent.gate import Gate
-from stockade_agent.lines import _Gates
+from stockade_agent.gates import Gates
 from stockade_agent.model import Block
 from stockade_agent.specs import FilterSpec
 from stockade_agent.syntax import SAME_LETTER, Syntax, Word, required
@@ -190,7 +190,7 @@ def test_no_match_is_gated_away(failregexes, prefregex, log, pattern, journal):
     block = Block(("w",), "log", "".join(f"{line}\n" for line in log).encode(), "", times)
     found = [failure.matches for failure in Filter(spec, now=NOW).failures(block, NOW)]
     every = Filter(spec, now=NOW)
-    open_ = _Gates(Gate(None, []), None, marked=False)
+    open_ = Gates(Gate(None, []), None, marked=False)
     every._lines._dated_gates = every._lines._bare_gates = open_
 
     assert [failure.matches for failure in every.failures(block, NOW)] == found
@@ -257,7 +257,7 @@ def test_ends_of_sessions_can_wait(said, cut, pattern, journal):
     spec = replace(SESSION, datepattern=pattern)
     waits, every = Filter(spec, now=NOW), Filter(spec, now=NOW)
     assert waits._lines._gates(dated=not journal).ending
-    open_ = _Gates(Gate(None, []), None, marked=False)
+    open_ = Gates(Gate(None, []), None, marked=False)
     every._lines._dated_gates = every._lines._bare_gates = open_
 
     for block in blocks:

@@ -26,7 +26,7 @@ from stockade_agent.config import filter_spec
 from stockade_agent.errors import StockadeError
 from stockade_agent.filter import Filter
 from stockade_agent.gate import Gate
-from stockade_agent.lines import _Gates
+from stockade_agent.gates import Gates
 from stockade_agent.model import Block
 from stockade_agent.naming import resolved
 
@@ -91,7 +91,7 @@ def ours(asked: dict[str, Any], *, gated: bool = True) -> list[Any]:
     spec = replace(spec, usedns=asked["options"]["usedns"], logencoding="utf-8")
     judge = Filter(spec, findtime=asked["findtime"], now=time.time())
     if not gated:
-        judge._lines._dated_gates = _Gates(Gate(None, []), None, marked=False)
+        judge._lines._dated_gates = Gates(Gate(None, []), None, marked=False)
     data = "".join(f"{line}\n" for line in asked["lines"]).encode()
     block, said = Block(("w",), "log", data, ""), []
     for failure in judge.failures(block, asked["now"], live=asked["live"]):
