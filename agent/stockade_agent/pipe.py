@@ -18,7 +18,6 @@ from stockade_agent.control.protocol import AgentStatus
 from stockade_agent.enforcement import Enforcement
 from stockade_agent.errors import ControlError
 from stockade_agent.firewall import Firewall, selection
-from stockade_agent.firewall.memory import Memory
 from stockade_agent.firewall.peers import peers
 from stockade_agent.guard import Guard
 from stockade_agent.guards import Guards
@@ -98,7 +97,7 @@ class Pipe:
             self._log.error(f"configuration: {fault}")
         over = self.guards.restore(self.records.bans(), now, self._log)
         self.guards.recount(self.records.tallies, now)
-        if self._forced != Memory.name:
+        if self._forced != selection.MEMORY:
             self.healing.listen()
         self.enforcement.start(now, self.guards.shields())
         self.records.commit(now)
@@ -387,12 +386,10 @@ class Pipe:
         )
 
     def _choose(self, spec: AgentSpec) -> Firewall:
-        if self._forced == Memory.name:
-            return Memory()
         return selection.select(self._forced or spec.firewall, chainprefix=spec.chainprefix)
 
     def _sweep(self, chosen: Firewall) -> None:
-        for warning in () if chosen.name == Memory.name else selection.sweep(chosen):
+        for warning in selection.sweep(chosen):
             self._log.warning(f"firewall: {warning}")
 
     def _open_intake(self, now: float) -> Intake:

@@ -46,7 +46,7 @@ CONFIGURATION = {
     "action.d/own.conf": "[Definition]\nactionban = true\n",
     "stockade.conf": "[Definition]\ndbfile = :memory:\nsocket = {folder}/socket\n",
 }
-BACKENDS = {"firewalld", "iptables", "nftables"}
+BACKENDS = {"firewalld", "iptables", "memory", "nftables"}
 
 
 def loaded(backend):

@@ -12,6 +12,8 @@ from stockade_agent.firewall.command import Run, Runner, ToolError
 
 
 AUTO = "auto"
+MEMORY = "memory"
+"""A firewall that nobody's packets pass, for tests."""
 ORDER = ("firewalld", "nftables", "iptables")
 """How ``auto`` prefers: where firewalld runs it owns the host's rules; nft is the better tool."""
 
@@ -26,7 +28,7 @@ def select(wanted: str, *, chainprefix: str = "f2b-", run_of: RunOf = Runner) ->
     the warnings of the returned one's ``start``.
 
     Args:
-        wanted: ``auto``, ``firewalld``, ``nftables`` or ``iptables``.
+        wanted: ``auto``, ``firewalld``, ``nftables``, ``iptables``, or ``memory``.
         chainprefix: what the names of iptables chains begin with.
         run_of: makes the ``Run`` of a backend, for tests.
 
@@ -63,7 +65,7 @@ def sweep(chosen: Firewall, *, run_of: RunOf = Runner) -> Sequence[str]:
         Warnings: what could not be removed, and why.
     """
     warnings: list[str] = []
-    for name in ORDER:
+    for name in ORDER if chosen.name != MEMORY else ():
         run = run_of(name)
         if name != chosen.name and (name != "firewalld" or _runs(run)):
             try:
@@ -88,6 +90,10 @@ def _backend(name: str, run: Run, chainprefix: str = "f2b-", notes: Sequence[str
         from stockade_agent.firewall.iptables import Iptables  # noqa: PLC0415
 
         return Iptables(run, prefix=chainprefix, notes=notes)
+    if name == MEMORY:
+        from stockade_agent.firewall.memory import Memory  # noqa: PLC0415
+
+        return Memory()
     raise FirewallError(
         f"there is no firewall backend {name!r}",
         backend=name,

@@ -121,3 +121,12 @@ def test_sweep_tells_what_it_could_not_do(host):
 
     host.refuse(IPTABLES, "", code=None)
     assert [] == sweep(chosen, run_of=lambda _: host)
+
+
+def test_memory_touches_no_host(host):
+    """The firewall of tests asks no tool, and ends nobody's bans."""
+    chosen = select("memory", run_of=lambda _: host)
+
+    assert "memory" == chosen.name
+    assert [] == sweep(chosen, run_of=lambda _: host)
+    assert [] == host.commands
