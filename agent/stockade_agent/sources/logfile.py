@@ -9,27 +9,22 @@ writer that has not noticed yet, until it is deleted or the path changes hands a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from errno import EACCES, EINVAL, ELOOP, ENOENT, ENOTDIR, ENXIO, EPERM
 from typing import Callable, Optional
 
 from stockade_agent.model import Block
-from stockade_agent.sources import Watch, inotify
+from stockade_agent.sources import Watch
 from stockade_agent.sources.allotment import allotted, most, statuses
 from stockade_agent.sources.inotify import Inotify
+from stockade_agent.sources.notices import POLL, TOLD, Notices
 from stockade_agent.sources.openlog import Key, Log, OpenLog, Position
 from stockade_agent.sources.rotated import former, since, truncated
-from stockade_agent.sources.survey import Survey, covers, is_glob
+from stockade_agent.sources.survey import Survey, is_glob
 
 
-POLL = 1.0
-"""Seconds between looks where the kernel cannot tell of changes."""
 RETRY = 10.0
 """Seconds until a log is tried again whose trouble no event will end, such as an I/O error."""
 PATIENCE = 1000
 """Rounds of events after which it is tried although there was no moment of rest."""
-
-_TOLD = {ENOENT, ENOTDIR, EACCES, EPERM, ELOOP, EINVAL, ENXIO}
-"""Troubles that end with an event; the last two are those of what is no regular file."""
 
 
 class LogFiles:
@@ -61,48 +56,40 @@ class LogFiles:
         self._dirty: dict[str, Log] = {}
         self._problems: dict[str, str] = {}
         self._read_problems: dict[str, str] = {}
-        self._directories: dict[int, set[str]] = {}
-        self._files: dict[int, OpenLog] = {}
         self._owners: dict[OpenLog, Log] = {}
         self._holders: dict[Key, Log] = {}
         self._wanted: dict[str, set[str]] = {}
         self._refused: Mapping[str, int] = {}
-        self._needed: dict[int, set[str]] = {}
         self._heads: set[str] = set()
         self._gone: set[str] = set()
         self._put_off = 0
         self._stale = self._first = True
-        self._kernel: Optional[Inotify] = None
-        self._unwatched = self._deaf = ""
-        try:
-            self._kernel = kernel()
-        except OSError as error:
-            self._deaf = f"no inotify ({error.strerror}), looking every {POLL:g} s instead"
+        self._notices = Notices(kernel)
 
     # ---- the contract of Source
 
     def filenos(self) -> Sequence[int]:
         """Return the inotify descriptor, if there is one."""
-        return (self._kernel.fileno,) if self._kernel else ()
+        return self._notices.filenos
 
     def due(self) -> Optional[float]:
         """Return when to look again although inotify is silent; None while it tells all."""
         if self._stale or self._dirty:
             return 0.0
-        if self._deaf or self._unwatched:
+        if self._notices.problem:
             return POLL
         return RETRY if self._read_problems else None
 
     def read(self) -> Iterator[Block]:
         """Yield what has come, a block of each log in turn."""
-        busy = self._take_events() or bool(self._dirty)
+        busy = self._hear() or bool(self._dirty)
         # What one log does is no reason to look at all others again, but may not prevent it.
         self._put_off = self._put_off + 1 if busy else PATIENCE
-        if self._deaf or self._unwatched or (self._read_problems and self._put_off >= PATIENCE):
+        if self._notices.problem or (self._read_problems and self._put_off >= PATIENCE):
             self._stale = True
         if self._stale:
             self._survey()
-            if self._deaf or self._unwatched:
+            if self._notices.problem:
                 self._dirty.update(self._logs)
         while self._dirty:
             path, log = next(iter(self._dirty.items()))
@@ -130,8 +117,8 @@ class LogFiles:
         for log in self._logs.values():
             if log.file and log.file.overlong:
                 found.setdefault(log.path, f"{log.file.overlong} lines over 1 MB were skipped")
-        if self._deaf or self._unwatched:
-            found["inotify"] = self._deaf or self._unwatched
+        if self._notices.problem:
+            found["inotify"] = self._notices.problem
         logs = (log for log in self._logs.values() if log.file and log.path not in self._gone)
         served = {name for log in logs for name in log.names}
         for watch in () if self._first else self._watches:
@@ -152,67 +139,32 @@ class LogFiles:
                 file.close()
         self._logs.clear()
         self._dirty.clear()
-        if self._kernel:
-            self._kernel.close()
-            self._kernel = None
+        self._notices.close()
 
-    # ---- what the kernel tells
-
-    def _take_events(self) -> bool:
+    def _hear(self) -> bool:
         """Note what has changed; return whether anything was told."""
-        told = False
-        for descriptor, mask, name in self._kernel.events() if self._kernel else ():
-            told = True
-            if mask & inotify.OVERFLOW:
-                self._stale = True
-                self._dirty.update(self._logs)
-            elif descriptor in self._files:
-                log = self._owners[self._files[descriptor]]
-                self._dirty[log.path] = log
-            elif descriptor in self._directories and (
-                not name or any(covers(part, name) for part in self._directories[descriptor])
-            ):
-                self._stale = True
-        return told
-
-    def _attend(self, directory: str, name: str) -> Optional[OSError]:
-        if self._kernel is None:
-            return None
-        try:
-            descriptor = self._kernel.watch(directory, inotify.DIRECTORY)
-        except OSError as error:
-            if error.errno not in _TOLD:
-                self._unwatched = f"inotify: {error.strerror}, looking every {POLL:g} s instead"
-                return None
-            return error
-        self._needed.setdefault(descriptor, set()).add(name)
-        return None
-
-    def _listen(self, file: OpenLog) -> None:
-        if self._kernel is None:
-            return
-        try:
-            # By descriptor: the path may lead to another inode by now.
-            descriptor = self._kernel.watch(
-                f"/proc/self/fd/{file.fd}", inotify.MODIFY | inotify.ATTRIB
-            )
-        except OSError as error:
-            self._unwatched = f"inotify: {error.strerror}, looking every {POLL:g} s instead"
-            return
-        self._files[descriptor] = file
+        heard = self._notices.heard()
+        if heard.lost:
+            self._dirty.update(self._logs)
+        self._stale = self._stale or heard.lost or heard.moved
+        for file in heard.files:
+            log = self._owners[file]
+            self._dirty[log.path] = log
+        return heard.any
 
     # ---- which files there are
 
     def _survey(self) -> None:
-        self._stale, self._unwatched, self._put_off = False, "", 0
+        self._stale, self._put_off = False, 0
         self._read_problems.clear()
-        self._needed, self._problems = {}, {}
+        self._problems = {}
+        self._notices.begin()
         self._wanted = {watch.name: set() for watch in self._watches}
         names: dict[str, set[str]] = {}
         literals = set()
         for watch in self._watches:
             for pattern in watch.pattern:
-                survey = Survey(self._attend)
+                survey = Survey(self._notices.attend)
                 paths = survey.find(pattern)
                 self._problems.update(survey.problems)
                 self._wanted[watch.name].update(paths, survey.problems)
@@ -222,10 +174,7 @@ class LogFiles:
                     literals.update(paths)
                 if not watch.tail:
                     self._heads.update(paths)
-        if self._kernel:
-            for descriptor in self._directories.keys() - self._needed.keys():
-                self._kernel.unwatch(descriptor)
-        self._directories = self._needed
+        self._notices.end()
 
         inodes: dict[Key, list[str]] = {}
         found = statuses(names, self._problems)
@@ -245,7 +194,7 @@ class LogFiles:
             self._vanished(self._logs[path])
         owners = {file: log for log in self._logs.values() for file in log.files()}
         for file in owners.keys() - self._owners.keys():
-            self._listen(file)
+            self._notices.listen(file)
         self._owners, self._first = owners, False
 
     def _assign(self, key: Key, paths: list[str], inodes: Mapping[Key, object]) -> Optional[Log]:
@@ -376,10 +325,7 @@ class LogFiles:
         return Block(log.names, name, data, str(file.position))
 
     def _drop(self, file: OpenLog) -> None:
-        for descriptor in [d for d, known in self._files.items() if known is file]:
-            del self._files[descriptor]
-            if self._kernel:
-                self._kernel.unwatch(descriptor)
+        self._notices.forget(file)
         self._owners.pop(file, None)
         self._holders.pop(file.key, None)
         file.close()
@@ -395,5 +341,5 @@ class LogFiles:
         self._trouble_at(log.path, error)
 
     def _trouble_at(self, path: str, error: OSError) -> None:
-        problems = self._problems if error.errno in _TOLD else self._read_problems
+        problems = self._problems if error.errno in TOLD else self._read_problems
         problems[path] = error.strerror or str(error)

@@ -162,7 +162,9 @@ def test_limit_of_watches_falls_back_to_looking(log, monkeypatch):
     append(log, 0, 1)
     source = Reader([Watch("jail", (str(log),))])
     refuse = OSError(28, "No space left on device")
-    monkeypatch.setattr(source.source._kernel, "watch", lambda *_: (_ for _ in ()).throw(refuse))
+    monkeypatch.setattr(
+        source.source._notices._kernel, "watch", lambda *_: (_ for _ in ()).throw(refuse)
+    )
     source.until_lines(1)
     append(log, 1, 2)
 
