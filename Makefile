@@ -6,7 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 KINDS ?= debian12 el9
+WORKERS ?= 3
 export STOCKADE_BEGAN := $(shell date +%s.%N)
+
+# Tests with hosts mostly wait, so there are more workers than cores; a module stays with one worker.
+BESIDE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 export PYTHONPATH := tests
 
@@ -35,7 +39,8 @@ check: $(STAMP)  ## ruff, mypy strict, import contract
 .PHONY: test
 test: packages  ## set everything up and run all tests, lab included (root, Debian 12+)
 	@$(BIN)/python -m lab build debian11 debian12 debian13 el9
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not alone" $(BESIDE)
+	$(BIN)/pytest -m "alone and not slow"
 
 .PHONY: unit
 unit: $(STAMP)  ## the tests that need no lab

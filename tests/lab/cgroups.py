@@ -57,13 +57,20 @@ def _delegate(group: Path) -> None:
 
 def labs() -> set[str]:
     """The labs that have control groups, running or left over."""
-    return {
-        group.name
-        for top in hierarchies()
-        if (top / _TOP).is_dir()
-        for group in (top / _TOP).iterdir()
-        if group.is_dir()
-    }
+    return {group.name for top in hierarchies() for group in _below(top / _TOP)}
+
+
+def hosts() -> set[tuple[str, str]]:
+    """The hosts that have control groups, of all labs, each as lab and name."""
+    labs = [lab for top in hierarchies() for lab in _below(top / _TOP)]
+    return {(lab.name, host.name) for lab in labs for host in _below(lab)}
+
+
+def _below(group: Path) -> list[Path]:
+    try:
+        return [path for path in group.iterdir() if path.is_dir()]
+    except FileNotFoundError:  # it may end meanwhile
+        return []
 
 
 def remove(lab: str, host: str = "", *, patience: float = 5.0) -> bool:

@@ -152,7 +152,7 @@ class Supervisor:
         there = [host["name"] for host in wanted if host["name"] in self.machines]
         if there:
             raise LabError(f"{', '.join(there)}: there already")
-        _allow_inotify(len(self.machines) + len(wanted))
+        _allow_inotify(len(cgroups.hosts()) + len(wanted))
         fresh: list[Machine] = []
         try:
             for host in wanted:
@@ -263,7 +263,7 @@ def _load_modules() -> None:
 
 
 def _allow_inotify(hosts: int) -> None:
-    """Let root have the inotify instances that so many systemds need; the limit is the machine's.
+    """Let root have the inotify instances that so many systemds need, of all labs together.
 
     With the kernel's default of 128 the twentieth host hangs in its boot.
     """

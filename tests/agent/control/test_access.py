@@ -315,6 +315,7 @@ def test_who_is_slow_is_dropped(serving, others, path, monkeypatch):
     until(lambda: not serving.server._others())
 
 
+@pytest.mark.alone
 def test_root_gets_through_a_flood(serving, others, path):
     """Members who connect and ask as fast as they can leave root, and the agent, their time."""
 

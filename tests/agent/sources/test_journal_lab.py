@@ -43,7 +43,11 @@ def host():
     with Lab() as lab:
         host = lab.boot("debian12-90")
         package = Path(stockade_agent.__file__).parent
-        shutil.copytree(package, host.root / "opt/agent/stockade_agent")
+        shutil.copytree(
+            package,
+            host.root / "opt/agent/stockade_agent",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
         host.write("/opt/agent/reader.py", READER)
         yield host
 
