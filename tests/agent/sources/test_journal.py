@@ -1,120 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Does each journal entry reach the jails that ask for it, once, as fail2ban would show it?"""
 
-import fcntl
 import json
 import os
-import re
-import select
-import sys
-import termios
-import time
 
 import pytest
 
+from agent.sources.entries import SSHD, cursor, entry, lines_of
 from stockade_agent.journals import which
 from stockade_agent.sources import Watch
-from stockade_agent.sources.journal import (
-    BACKOFF,
-    FULL,
-    LINE,
-    LONGEST,
-    LOOK,
-    PROOF,
-    Journal,
-    groups,
-)
+from stockade_agent.sources.journal import BACKOFF, LINE, LONGEST, LOOK, PROOF, Journal, groups
 
 
 DEADLINE = 10.0
-SSHD = Watch("sshd", ("_SYSTEMD_UNIT=ssh.service + _COMM=sshd",))
-
-# Prints what stands in the file `entries`, says what it was asked, and follows until it is ended.
-JOURNALCTL = """\
-import json, os, sys, time
-folder = os.path.dirname(__file__)
-with open(folder + "/asked", "a") as asked:
-    asked.write(json.dumps(sys.argv[1:]) + "\\n")
-with open(folder + "/entries") as entries:
-    for line in entries:
-        if line.startswith("exit"):
-            sys.exit("journalctl: " + line[5:].strip())
-        sys.stdout.write(line)
-sys.stdout.flush()
-sys.stdin = None
-time.sleep(60)
-"""
-
-
-def entry(cursor, message, **fields):
-    known = {
-        "__CURSOR": f"s=1;i={cursor};t={1000000 * cursor:x}",
-        "__REALTIME_TIMESTAMP": str(1_000_000 * cursor),
-        "__MONOTONIC_TIMESTAMP": "5000000",
-        "_HOSTNAME": "host",
-        "_COMM": "sshd",
-        "SYSLOG_IDENTIFIER": "sshd",
-        "_PID": "7",
-        "MESSAGE": message,
-    }
-    return {key: value for key, value in {**known, **fields}.items() if value is not None}
-
-
-class Fake:
-    """A journalctl of our own, for what the real one cannot be made to do."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        (folder / "journalctl").write_text(JOURNALCTL)
-        self.command = (sys.executable, str(folder / "journalctl"))
-        self.has()
-
-    def has(self, *entries, then=""):
-        lines = [json.dumps(each) for each in entries] + ([f"exit {then}"] if then else [])
-        (self.folder / "entries").write_text("".join(line + "\n" for line in lines))
-
-    def asked(self):
-        return [json.loads(line) for line in (self.folder / "asked").read_text().splitlines()]
-
-
-@pytest.fixture
-def fake(tmp_path):
-    return Fake(tmp_path)
-
-
-@pytest.fixture
-def read(fake):
-    """Return what makes a journal and reads until a condition holds."""
-    made = []
-
-    def read(*watches, until, journal=None, **options):
-        options = {"machine_id": str(fake.folder / "none"), **options}
-        journal = journal or Journal(watches, journalctl=fake.command, **options)
-        made.append(journal)
-        blocks, end = [], time.monotonic() + DEADLINE
-        while not until(journal, blocks) and time.monotonic() < end:
-            due = journal.due()
-            select.select(journal.filenos(), [], [], 0.1 if due is None else min(due, 0.1))
-            blocks += journal.read()
-        return journal, blocks
-
-    yield read
-    for journal in made:
-        journal.close()
-
-
-def head(path, first, numbering="a" * 32, entries=1):
-    """Write the head of a journal file, as far as it is read."""
-    known = {0: b"LPKSHHRH", 72: bytes.fromhex(numbering)}
-    known |= {152: entries.to_bytes(8, "little"), 168: first.to_bytes(8, "little")}
-    content = bytearray(256)
-    for place, data in known.items():
-        content[place : place + len(data)] = data
-    path.write_bytes(content)
-
-
-def lines_of(count):
-    return lambda _, blocks: sum(block.data.count(b"\n") for block in blocks) >= count
 
 
 @pytest.mark.parametrize(
@@ -244,10 +142,6 @@ def test_child_that_ends_is_started_again_after_the_last_entry(fake, read):
     assert {} == journal.problems()
 
 
-def cursor(number, numbering="a" * 32, content="0"):
-    return f"s={numbering};i={number:x};b=b;m={number:x};t={1_000_000 * number:x};x={content}"
-
-
 @pytest.mark.parametrize(
     "first, lines",
     [
@@ -263,82 +157,6 @@ def test_it_goes_on_behind_the_last_entry(fake, read, first, lines):
     _, blocks = read(SSHD, until=lines_of(len(lines)), position=cursor(1))
 
     assert lines == [line.split()[-1] for block in blocks for line in block.data.splitlines()]
-
-
-def test_what_was_removed_while_nobody_read_is_said(fake, read):
-    """After a start that is what lies between the position and the oldest entry kept."""
-    head(fake.folder / "system.journal", first=100)
-    options = {"which": which({"journalpath": str(fake.folder)}), "position": cursor(9)}
-    fake.has(entry(1, "one", __CURSOR=cursor(100)))
-    journal, _ = read(SSHD, until=lines_of(1), away=True, **options)
-    said = {"journal": "up to 90 entries were removed before they were read"}
-    assert said == journal.problems()
-
-    unwanted = Journal([SSHD], since=50.0, away=True, **options)
-    read_on = Journal([SSHD], **options)
-    assert [{}, {}] == [unwanted.problems(), read_on.problems()]
-
-
-@pytest.mark.parametrize(
-    "files, gone",
-    [
-        pytest.param({"system.journal": {"first": 10}}, 0, id="the-next-is-kept"),
-        pytest.param({"system.journal": {"first": 5}}, 0, id="it-is-kept-itself"),
-        pytest.param({"system.journal": {"first": 12}}, 2, id="two-are-gone"),
-        pytest.param({"system@1.journal~": {"first": 10}, "system.journal": {"first": 90}}, 0,
-                     id="kept-in-a-damaged-file"),
-        pytest.param({"system.journal": {"first": 12, "entries": 0}}, 0, id="empty"),
-        pytest.param({"system.journal": {"first": 12, "numbering": "b" * 32}}, 0, id="another"),
-        pytest.param({"user-1000.journal": {"first": 12}}, 0, id="users-begin-at-any-time"),
-        pytest.param({}, 0, id="no-file"),
-    ],
-)  # fmt: skip
-def test_where_a_journal_begins(tmp_path, files, gone):
-    """Numbers are missing only where the oldest entry of the same numbering is a later one."""
-    for name, known in files.items():
-        head(tmp_path / name, **known)
-    chosen = which({"journalpath": str(tmp_path)})
-    journal = Journal([SSHD], cursor(9), which=chosen, away=True)
-
-    said = f"up to {gone} entries were removed before they were read"
-    assert ({"journal": said} if gone else {}) == journal.problems()
-
-
-def test_what_was_removed_while_the_child_waited_is_said(fake, read):
-    """Where the pipe is full, the journal may begin behind what is read from it."""
-    head(fake.folder / "system.journal", first=5000)
-    numbers = (*range(1, 301), *range(5000, 5300))
-    fake.has(*(entry(1, "x" * 1000, __CURSOR=cursor(n)) for n in numbers))
-    chosen = which({"journalpath": str(fake.folder)})
-    journal, _ = read(SSHD, until=lambda journal, _: journal.filenos(), which=chosen)
-    filled(journal)
-    read(until=lines_of(500), journal=journal)
-
-    (said,) = journal.problems().values()
-    assert re.fullmatch(r"up to 4\d\d\d entries were removed before they were read", said)
-
-
-def filled(journal):
-    """Wait until the child has to wait for its reader."""
-    size, end = bytearray(4), time.monotonic() + DEADLINE
-    while int.from_bytes(size, sys.byteorder) < FULL and time.monotonic() < end:
-        time.sleep(0.01)
-        fcntl.ioctl(journal.filenos()[0], termios.FIONREAD, size)
-
-
-def test_what_was_removed_after_it_was_read_is_no_matter(fake, read):
-    """What others wrote has numbers too, and a quiet jail's last entry may be long gone."""
-    path = fake.folder / "system.journal"
-    head(path, first=1)
-    fake.has(*(entry(1, "x" * 1000, __CURSOR=cursor(n)) for n in range(10, 3000, 10)))
-    chosen = which({"journalpath": str(fake.folder)})
-    journal, _ = read(SSHD, until=lines_of(299), which=chosen)
-    head(path, first=4000)
-    journal._child.kill()
-    fake.has(entry(1, "y", __CURSOR=cursor(5000)))
-    read(until=lines_of(1), journal=journal)
-
-    assert "removed" not in str(journal.problems())
 
 
 def test_a_child_that_stays_is_well_again(fake, read):
