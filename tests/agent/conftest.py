@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from stockade_agent.guards import read
+from stockade_agent.ledger import Ledger
 from stockade_agent.log import Log
 from stockade_agent.pipe import Pipe
 from stockade_agent.protected import Protected
@@ -156,3 +157,23 @@ def zone(monkeypatch):
     yield choose
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where a ledger may be made."""
+    return str(tmp_path / "state" / "ledger.sqlite3")
+
+
+@pytest.fixture
+def again(path):
+    """Return what opens the ledger anew."""
+    made = []
+
+    def again():
+        made.append(Ledger(path))
+        return made[-1]
+
+    yield again
+    for each in made:
+        each.close()

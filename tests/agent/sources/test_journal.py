@@ -12,9 +12,6 @@ from stockade_agent.sources import Watch
 from stockade_agent.sources.journal import BACKOFF, LINE, LONGEST, LOOK, PROOF, Journal, groups
 
 
-DEADLINE = 10.0
-
-
 @pytest.mark.parametrize(
     "fields, line",
     [
