@@ -45,7 +45,8 @@ AGENT = {
     "extract": BASE | {"failregex", "filter", "firewall"},
     "ignore": BASE,
     "entries": BASE,
-    "ledger": BASE | {"entries", "pages", "salvage"},
+    "schema": BASE,
+    "ledger": BASE | {"entries", "pages", "salvage", "schema"},
     "pages": BASE,
     "salvage": BASE | {"entries", "pages"},
     "firewall": BASE,
@@ -152,7 +153,7 @@ GATES = {
 # Effect -> the agent's modules that may have it.
 EFFECTS = {
     "subprocess": {"firewall", "sources"},
-    "sqlite3": {"ledger", "salvage"},
+    "sqlite3": {"ledger", "salvage", "schema"},
     "socket": {
         "control.access",
         "control.server",

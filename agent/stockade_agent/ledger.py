@@ -15,65 +15,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Optional
 
-from stockade_agent import entries, pages
+from stockade_agent import entries, pages, schema
 from stockade_agent.errors import LedgerError
 from stockade_agent.model import FOREVER, Ban, Tally
 from stockade_agent.salvage import SUFFIXES, salvage, text
 
 
-SCHEMA = 2
-"""The version that this agent writes; see ``_MIGRATIONS``."""
-
-_TABLES = """
-CREATE TABLE bans (
-    jail TEXT NOT NULL, id TEXT NOT NULL, address TEXT, at REAL NOT NULL, bantime INTEGER NOT NULL,
-    failures INTEGER NOT NULL, count INTEGER NOT NULL, matches TEXT NOT NULL, data TEXT NOT NULL,
-    enforced INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (jail, id)
-) WITHOUT ROWID;
-CREATE TABLE history (
-    id TEXT NOT NULL, jail TEXT NOT NULL, count INTEGER NOT NULL, at REAL NOT NULL,
-    bantime INTEGER NOT NULL,
-    PRIMARY KEY (id, jail)
-) WITHOUT ROWID;
-CREATE TABLE positions (log TEXT PRIMARY KEY, position TEXT NOT NULL, at REAL NOT NULL)
-    WITHOUT ROWID;
-CREATE TABLE totals (
-    jail TEXT PRIMARY KEY, failed INTEGER NOT NULL, banned INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
-_SECOND = """
-ALTER TABLE bans ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
-CREATE TABLE counts (
-    jail TEXT NOT NULL, id TEXT NOT NULL, first REAL NOT NULL, last REAL NOT NULL,
-    retry REAL NOT NULL, failures INTEGER NOT NULL, matches TEXT NOT NULL, data TEXT NOT NULL,
-    PRIMARY KEY (jail, id)
-) WITHOUT ROWID;
-"""
-_MIGRATIONS: Mapping[int, str] = {0: _TABLES, 1: _SECOND}
-"""Version found in a file -> the statements that lead to the next one."""
-
-_COLUMNS = {
-    "bans": (
-        "jail",
-        "id",
-        "address",
-        "at",
-        "bantime",
-        "failures",
-        "count",
-        "matches",
-        "data",
-        "enforced",
-        "seal",
-    ),
-    "history": ("id", "jail", "count", "at", "bantime"),
-    "positions": ("log", "position", "at"),
-    "totals": ("jail", "failed", "banned"),
-    "notes": ("name", "value"),
-    "counts": ("jail", "id", "first", "last", "retry", "failures", "matches", "data"),
-}
 _BAN = """
 INSERT INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT (jail, id) DO UPDATE SET
     address = excluded.address, at = excluded.at, bantime = excluded.bantime,
@@ -123,7 +70,7 @@ class Ledger:
     def take_over(self, path: str) -> int:
         """Take over what can be read of another ledger, left as it is; return how many bans."""
         with self._said():
-            return salvage(path, self._db, _COLUMNS)
+            return salvage(path, self._db, schema.COLUMNS)
 
     # ---- reading
 
@@ -325,7 +272,7 @@ class Ledger:
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(f"{self.path}: {error}") from error
         try:
-            saved = salvage(aside, db, _COLUMNS)
+            saved = salvage(aside, db, schema.COLUMNS)
         except sqlite3.Error as error:
             db.close()
             raise LedgerError(f"{self.path}: {error}") from error
@@ -355,7 +302,7 @@ def _open(path: str) -> sqlite3.Connection:
         # What was lifted is not to be found in a page again, should the file be damaged.
         db.execute("PRAGMA secure_delete = ON")
         _examine(db)
-        _migrate(db)
+        schema.migrate(db)
     except BaseException:
         db.close()
         raise
@@ -379,23 +326,3 @@ def _examine(db: sqlite3.Connection) -> None:
     (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA:
-        raise sqlite3.DatabaseError(f"written by a newer agent (schema {version})")
-    try:
-        for step in range(version, SCHEMA):
-            db.executescript(f"BEGIN IMMEDIATE; {_MIGRATIONS[step]}")
-            db.execute(f"PRAGMA user_version = {step + 1}")
-            db.execute("COMMIT")
-    except sqlite3.OperationalError as error:
-        # Tables of ours in a file that says it has none, or the other way round.
-        if "already exists" in str(error) or "no such" in str(error):
-            raise sqlite3.DatabaseError(str(error)) from error
-        raise
-    for table, columns in _COLUMNS.items():
-        found = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
-        if found != list(columns):
-            raise sqlite3.DatabaseError(f"table {table} is not as it should be")

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from agent.ledgers import ban
-from stockade_agent import ledger as module
+from stockade_agent import schema
 from stockade_agent.errors import LedgerError
 from stockade_agent.ledger import Ledger
 from stockade_agent.model import FOREVER, target
 
 
-AGENT = Path(module.__file__).parents[1]
+AGENT = Path(schema.__file__).parents[1]
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_a_ledger_of_an_older_agent_is_brought_up_to_date(path, again):
     """Bans, history and positions of the first schema stay."""
     Path(path).parent.mkdir()
     db = sqlite3.connect(path)
-    db.executescript(f"{module._MIGRATIONS[0]} PRAGMA user_version = 1;")
+    db.executescript(f"{schema.MIGRATIONS[0]} PRAGMA user_version = 1;")
     db.execute(
         "INSERT INTO bans VALUES ('sshd', '192.0.2.7', '192.0.2.7', 1, 2, 3, 4, '[]', '{}', 1)"
     )
