@@ -39,8 +39,8 @@ check: $(STAMP)  ## ruff, mypy strict, import contract
 .PHONY: test
 test: packages  ## set everything up and run all tests, lab included (root, Debian 12+)
 	@$(BIN)/python -m lab build debian11 debian12 debian13 el9
-	$(BIN)/pytest -m "not slow and not alone" $(BESIDE)
 	$(BIN)/pytest -m "alone and not slow"
+	$(BIN)/pytest -m "not slow and not alone" $(BESIDE)
 
 .PHONY: unit
 unit: $(STAMP)  ## the tests that need no lab

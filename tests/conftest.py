@@ -1,11 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""Which tests come first where several modules run side by side."""
+"""Which modules come first where several run side by side."""
+
+from pathlib import Path
 
 import pytest
 
 
+# Each takes minutes, in which the others go by: begun last, they would be waited for.
+LONGEST = [
+    Path(__file__).parent / "system" / name
+    for name in ("test_guard.py", "test_firewalld_backend.py")
+]
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Modules with real hosts first: they wait, and take minutes; the last to begin must not."""
-    modules = {item.path for item in items if item.get_closest_marker("lab")}
-    items.sort(key=lambda item: item.path not in modules)
+    """The longest modules first, then those with real hosts, which wait more than they work."""
+    with_hosts = {item.path for item in items if item.get_closest_marker("lab")}
+
+    def rank(item):
+        return item.path not in LONGEST, item.path not in with_hosts
+
+    items.sort(key=rank)

@@ -22,7 +22,8 @@ sys.path.insert(0, "/opt/backend-under-test")
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.firewalld import Firewalld
 from stockade_agent.firewall.selection import select
-from stockade_agent.model import Ban, Shield, target
+from stockade_agent.model import Ban, target
+from stockade_agent.specs import Shield
 
 def ban(word):
     jail, _, address = word.partition(" ")

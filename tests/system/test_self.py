@@ -2,6 +2,7 @@
 """On a real host: does a killed agent come back, has its log fields, and may a group read?"""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -137,7 +138,7 @@ class Ceiling:
 
     def __init__(self, guarded, pid):
         self._guarded, self._pid = guarded, pid
-        self._group = LIMITS / "stockade-lab-ceiling"
+        self._group = LIMITS / f"stockade-lab-ceiling-{os.getpid()}"
 
     def __enter__(self):
         host = self._guarded.host

@@ -30,7 +30,8 @@ table inet like-firewalld {
 CUT = """
 import sys
 from stockade_agent.firewall.connections import cut
-from stockade_agent.model import Shield, target
+from stockade_agent.model import target
+from stockade_agent.specs import Shield
 port, *addresses = sys.argv[1:]
 ports = ((int(port), int(port)),) if port != "0" else ()
 shield = Shield("jail", ports, protocols=("tcp", "udp"))

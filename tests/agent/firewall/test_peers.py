@@ -16,7 +16,7 @@ AGENT = str(Path(stockade_agent.__file__).parents[1])
 PEERS = """
 import sys
 from stockade_agent.firewall.peers import peers
-from stockade_agent.model import Shield
+from stockade_agent.specs import Shield
 ports = tuple((int(port), int(port)) for port in sys.argv[1:])
 print(*sorted(map(str, peers(Shield("jail", ports)))))
 """
