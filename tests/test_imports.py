@@ -62,7 +62,8 @@ AGENT = {
     | {"budget", "buffer", "dates", "failregex", "gate", "identity", "lines", "naming"}
     | {"sessions", "shapes", "sweep", "trace"},
     "counts": BASE,
-    "jail": BASE | {"counts", "filter", "ignore", "formula"},
+    "escalation": BASE | {"formula"},
+    "jail": BASE | {"counts", "escalation"},
 }
 AGENT |= {
     "heap": BASE,
@@ -83,7 +84,7 @@ AGENT |= {
     "intake": BASE | {"journals", "sources"},
     "ignorecommand": BASE | {"firewall"},
     "guard": BASE
-    | {"budget", "ignorecommand", "filter", "ignore", "jail", "log", "naming"}
+    | {"budget", "escalation", "ignorecommand", "filter", "ignore", "jail", "log", "naming"}
     | {"prefixes", "protected", "resolver"},
     "guards": BASE | {"config", "guard", "inspection", "log"},
     "outcomes": BASE | {"control.protocol", "firewall", "log"},

@@ -161,12 +161,13 @@ class Enforcement:
         self.wait = None
         if not self._bans and not self._unbans:
             return
-        if self._intents:
+        if self._intents or self._superseded:
             # Whatever waits, the ledger has it with the position of the log that it comes from.
             self._records.intend(list(self._intents.values()))
             self._intents.clear()
             # Not before: a crash must not find an address in neither.
-            self._records.lifted(self._superseded)
+            self._records.lifted([ban for ban in self._superseded if ban.rank])
+            self._records.lifted([ban for ban in self._superseded if not ban.rank], forget=True)
             self._superseded.clear()
         since = GAP if self._carried_at is None else now - self._carried_at
         if 0 <= since < GAP and not at_once:

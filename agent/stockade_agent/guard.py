@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from stockade_agent.budget import Budget
 from stockade_agent.errors import ControlError
+from stockade_agent.escalation import History
 from stockade_agent.filter import Filter
 from stockade_agent.ignore import Ignore
-from stockade_agent.jail import History, Jail
+from stockade_agent.jail import Jail
 from stockade_agent.log import Log
 from stockade_agent.model import Address, Ban, Block, Failure, Target, target
 from stockade_agent.naming import resolved
@@ -216,8 +217,7 @@ class Guard:
             ControlError: it is no address, or one that is not to be banned now.
         """
         address = self._bannable(id, now)
-        why = self.peer(address, now)
-        if why:
+        if why := self.peer(address, now):
             remedy = "end that session first, or set ignorepeers = false"
             raise ControlError(f"{address} is not banned in {self.name}: {why}", remedy=remedy)
         return address
@@ -231,8 +231,7 @@ class Guard:
         address = target(id)
         if address is None:
             raise ControlError(f"{id!r} is no address or network")
-        why = self._why_never(address, now) or self.ignore.within(address)
-        if why:
+        if why := self._why_never(address, now) or self.ignore.within(address):
             raise ControlError(f"{address} is never banned in {self.name}: {why}")
         return address
 
@@ -253,9 +252,13 @@ class Guard:
         return held or (self._prefixes is not None and self._prefixes.holds(address))
 
     def superseded(self) -> list[Ban]:
-        """Return the bans whose place those of larger prefixes took since the last call."""
-        for ban in (over := self._prefixes.superseded() if self._prefixes is not None else []):
-            self._log.notice(f"[{self.name}] {ban.id} is within a prefix that is banned now")
+        """Return the bans that larger prefixes' took the place of, or that must be no more."""
+        if self._prefixes is None:
+            return []
+        for ban in (over := self._prefixes.superseded()):
+            within = self._prefixes.holds(ban.address)
+            why = "is within a prefix that is banned now" if within else "is lifted"
+            self._log.notice(f"[{self.name}] {ban.id} {why}")
         return over
 
     # ---- from a line to a ban
@@ -294,8 +297,7 @@ class Guard:
                 yield ban
 
     def _counted(self, failure: Failure, now: float) -> Optional[Ban]:
-        unknown = self._learn(now)
-        if unknown:
+        if unknown := self._learn(now):
             # Until its ignore list is known, a jail bans nobody whom it might name.
             self._wait(failure, unknown)
             return None
@@ -318,8 +320,7 @@ class Guard:
         ban = self.jail.add(failure, now)
         if ban is None:
             return None
-        why = self.never(ban, now)
-        if why:
+        if why := self.never(ban, now):
             self.jail.unban(ban.id)
             self._log.warning(f"[{self.name}] {ban.id} would be banned, but is never: {why}")
             return None
@@ -358,8 +359,7 @@ class Guard:
 
     def _is_peer(self, ban: Ban, now: float) -> bool:
         """Take a ban back that would cut off who is logged in by a key; return whether it would."""
-        # Whom a ban in force keeps out has nothing that could be cut.
-        if ban.prolonged:
+        if ban.prolonged:  # whom a ban in force keeps out has nothing that could be cut
             return False
         why = self.peer(ban.address, now)
         if why:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import IPv6Network
 from typing import Callable, Optional, Union
 
 from stockade_agent import config
@@ -75,6 +76,12 @@ class Guards(Mapping[str, Guard]):
     def __len__(self) -> int:
         return len(self._guards)
 
+    def _acquaint(self) -> None:
+        """Tell the jails by which prefixes the others ban, for ``bantime.overalljails``."""
+        lengths = {length for guard in self.values() for length in guard.spec.prefix6}
+        for guard in self.values():
+            guard.jail.lengths = lengths
+
     def bans(self) -> Iterator[Ban]:
         """Yield all bans in force."""
         for guard in self.values():
@@ -84,11 +91,21 @@ class Guards(Mapping[str, Guard]):
         """Return what the jails' bans close."""
         return tuple(guard.spec.shield for guard in self.values() if guard.spec.shield)
 
-    def counting(self, bans: Sequence[Ban]) -> Iterator[tuple[Guard, Sequence[Ban]]]:
-        """Yield the jails for which bans of other jails are failures, and those bans."""
+    def counting(
+        self, bans: Sequence[Ban], causes: Sequence[Ban]
+    ) -> Iterator[tuple[Guard, Sequence[Ban]]]:
+        """Yield the jails for which bans of other jails are failures, and those bans.
+
+        A prefix that was banned for bans within it is no further failure where those count for a
+        prefix as large, or a larger one.
+        """
         known = [ban for ban in bans if ban.address is not None and not ban.prolonged]
+        ids = {ban.id for ban in causes}
         for guard in self.values() if known else ():
             theirs = [ban for ban in known if ban.jail != guard.name]
+            if guard.spec.prefix6:
+                length = guard.spec.prefix6[0]
+                theirs = [ban for ban in theirs if ban.id in ids or _is_larger(ban, length)]
             if guard.spec.backend == BANS and theirs:
                 yield guard, theirs
 
@@ -107,6 +124,7 @@ class Guards(Mapping[str, Guard]):
         Returns:
             Those of these jails that are not in force any more.
         """
+        self._acquaint()
         over: list[Ban] = []
         for ban in bans:
             guard = self.get(ban.jail)
@@ -158,11 +176,16 @@ class Guards(Mapping[str, Guard]):
             now: seconds, UTC.
             afresh: jails that take over their bans alone, neither failures nor totals.
         """
+        self._acquaint()
         ended: list[Ban] = []
         for name, guard in former.items():
             heir = self.get(name)
             if heir is guard:
                 guard.revert()
+                # A push tells of its controller, and reloads.
+                networks = [ban for ban in guard.jail.banned.values() if "/" in ban.id]
+                wrong = (ban for ban in networks if guard.never(ban, now))
+                ended += [ban for ban in wrong if guard.jail.unban(ban.id) is not None]
                 continue
             ended += [
                 ban
@@ -172,6 +195,10 @@ class Guards(Mapping[str, Guard]):
             if heir is not None and name not in afresh:
                 heir.jail.go_on(guard.jail)
         return ended
+
+
+def _is_larger(ban: Ban, length: int) -> bool:
+    return isinstance(ban.address, IPv6Network) and ban.address.prefixlen < length
 
 
 def _judges_alike(one: JailSpec, other: JailSpec) -> bool:

@@ -19,47 +19,22 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Network
-from typing import Callable, NamedTuple, Optional, Protocol
+from typing import Callable, Optional
 
 from stockade_agent.counts import Count, Counts
-from stockade_agent.errors import RegexError
+from stockade_agent.escalation import MAX_DOUBLINGS, Bantime, History, Past, kin
 from stockade_agent.model import FOREVER, Ban, Failure, Tally, Target, target
 from stockade_agent.specs import Escalation, JailSpec
-
-
-MAX_DOUBLINGS = 20
-"""A known offender's failure counts for at most 2**20/2 + 1."""
-
-DEFAULT_FORMULA = f"ban.Time * (1 << min(ban.Count, {MAX_DOUBLINGS})) * banFactor"
-_NAMES = frozenset({"ban.Time", "ban.Count", "banFactor"})
-
-
-class Past(NamedTuple):
-    """What is known of an id's earlier bans: how many, and when the last one began."""
-
-    bans: int
-    at: float
-
-
-class History(Protocol):
-    """Remembers bans that are over. The ledger is one."""
-
-    def past(self, who: str, jail: Optional[str], /) -> Optional[tuple[int, float]]:
-        """Return the number of an id's bans in a jail and when the last began.
-
-        For ``jail`` None: in all jails together. None when there were none. It is asked once
-        for each failure of a jail that escalates, so it should be cheap.
-        """
 
 
 class Jail:
     """Counts failures per id and holds the bans in force.
 
     Args:
-        history: earlier bans, needed for ``bantime.increment`` only.
+        history: earlier bans, needed for ``bantime.increment`` and ``prefix6``.
         rand: a number in [0, 1) for ``bantime.rndtime``, instead of Python's own.
 
     Raises:
@@ -68,6 +43,7 @@ class Jail:
     Attributes:
         banned: the bans in force by id. Read only.
         heed: is told of each ban that comes into force, or lasts longer.
+        lengths: of the prefixes that any jail bans; needed for ``bantime.overalljails`` only.
         failed_total: failures counted since the start, as fail2ban counts them.
         banned_total: bans made since the start, restored ones included.
     """
@@ -85,8 +61,9 @@ class Jail:
         self._counts = Counts()
         self._changed: set[str] = set()
         self._ends: list[tuple[float, str]] = []
-        self._history = history if spec.escalation.enabled else None
-        self._bantime = None if spec.escalation == Escalation() else _Bantime(spec.escalation, rand)
+        self.lengths: Collection[int] = spec.prefix6
+        self._history, self._escalates = history, spec.escalation.enabled
+        self._bantime = None if spec.escalation == Escalation() else Bantime(spec.escalation, rand)
 
     @property
     def failed_now(self) -> int:
@@ -117,7 +94,7 @@ class Jail:
         self.failed_total += 1
         count = self._counted(failure, now)
         if count.retry < self.spec.maxretry:
-            past = self._past(failure.id, self.spec.name)
+            past = self._past(failure) if self._escalates else None
             if past is None or failure.at <= past.at:
                 return None
             # Someone who was banned before needs fewer failures: each counts 2, 3, 5, 9, …
@@ -148,24 +125,37 @@ class Jail:
         by_hand = Failure(at=now, id=who, address=address if address is not None else target(who))
         return self._decide(by_hand, Count(now, 0, (), {}), now)
 
-    def widen(self, network: IPv6Network, cause: Ban, failures: int, now: float) -> Optional[Ban]:
-        """Ban a network for what was done from within it, last of all ``cause``; return the ban.
+    def widen(
+        self, network: IPv6Network, cause: Ban, inside: Sequence[Ban], now: float
+    ) -> Optional[Ban]:
+        """Ban a network for the bans within it, the last of which is ``cause``; return the ban.
 
         Returns:
             None when it would be over by now.
         """
         count = Count(cause.at, 0, cause.matches, cause.data)
-        count.failures = failures
-        return self._decide(Failure(cause.at, str(network), network), count, now)
+        count.failures = sum(one.failures for one in inside)
+        most = max(one.count for one in inside)
+        return self._decide(Failure(cause.at, str(network), network), count, now, most - 1)
 
-    def outlast(self, ban: Ban, others: Iterable[Ban]) -> Ban:
-        """Let a ban last as long as the longest of others, and return it as it now stands."""
+    def replacing(self, ban: Ban, others: Sequence[Ban]) -> Ban:
+        """Let a ban take the place of others, and return it as it now stands.
+
+        It lasts as long as the longest of them, and is the how manieth the worst of them was.
+        """
+        if not others:
+            return ban
         ends = [one.expires_at for one in (ban, *others)]
         known = [end for end in ends if end is not None]
         bantime = FOREVER if len(known) < len(ends) else math.ceil(max(known) - ban.at)
-        if bantime != FOREVER and bantime <= ban.bantime:
-            return ban
-        return self._hold(replace(ban, bantime=bantime))
+        if bantime != FOREVER:
+            bantime = max(bantime, ban.bantime)
+        count = max(one.count for one in (ban, *others))
+        # What was restored does not know its rank; what is new does not stand in the ledger yet.
+        asked = (self._history.past(one.id, self.spec.name) for one in others if self._history)
+        ranks = (past[0] for past in asked if past is not None)
+        rank = max(ban.rank, *(one.rank for one in others), *ranks)
+        return self._hold(replace(ban, bantime=bantime, count=count, rank=rank))
 
     def unban(self, who: str) -> Optional[Ban]:
         """Forget an id's ban and its failures; return the ban, None if there was none."""
@@ -293,24 +283,29 @@ class Jail:
     def _kept(self, matches: tuple[str, ...]) -> tuple[str, ...]:
         return matches[-self.spec.maxmatches :] if self.spec.maxmatches else ()
 
-    def _past(self, who: str, jail: Optional[str]) -> Optional[Past]:
-        past = self._history.past(who, jail) if self._history else None
+    def _past(self, failure: Failure, *, overall: bool = False) -> Optional[Past]:
+        """Return the earlier bans of who failed, and of the prefixes that he is in."""
+        if self._history is None:
+            return None
+        lengths = self.lengths if overall else self.spec.prefix6
+        ids = kin(failure.source or failure.address, lengths) if lengths else ()
+        past = self._history.past(failure.id, None if overall else self.spec.name, *ids)
         return None if past is None else Past(*past)
 
-    def _decide(self, failure: Failure, count: Count, now: float) -> Optional[Ban]:
+    def _decide(self, failure: Failure, count: Count, now: float, before: int = 0) -> Optional[Ban]:
+        """Return the ban for a count, of who was banned ``before`` so many times at least."""
         bantime = self.spec.bantime
         if bantime != FOREVER and count.last + bantime < now:
             return None
         old = self.banned.get(failure.id)
         if old is not None:
             return self._prolong(old, count.last, bantime)
+        here = self._past(failure) if self.spec.prefix6 else None
         times_before = 0
-        if bantime > 0:
-            jail = None if self.spec.escalation.overalljails else self.spec.name
-            past = self._past(failure.id, jail)
-            if past is not None and self._bantime is not None:
-                times_before = past.bans
-                bantime = self._bantime.after(past.bans, bantime)
+        if bantime > 0 and self._escalates and self._bantime is not None:
+            past = self._past(failure, overall=self.spec.escalation.overalljails)
+            times_before = max(before, past.bans if past is not None else 0)
+            bantime = self._bantime.after(times_before, bantime)
         ban = Ban(
             jail=self.spec.name,
             id=failure.id,
@@ -321,6 +316,7 @@ class Jail:
             count=times_before + 1,
             matches=count.matches,
             data=count.data,
+            rank=1 if here is None else here.bans + 1,
         )
         return self._enforce(ban)
 
@@ -344,39 +340,3 @@ class Jail:
         if ban.expires_at is not None:
             heapq.heappush(self._ends, (ban.expires_at, ban.id))
         return ban
-
-
-class _Bantime:
-    """How bantime grows with the number of earlier bans (``bantime.increment``)."""
-
-    def __init__(self, spec: Escalation, rand: Optional[Callable[[], float]]) -> None:
-        # Both bring much into memory, and most jails have neither formula nor chance.
-        from random import random  # noqa: PLC0415
-
-        from stockade_agent.formula import Formula  # noqa: PLC0415
-
-        self._spec, self._rand = spec, rand or random
-        option = "bantime.factor"
-        self._factor = Formula(spec.factor or "1", option=option).compute({})
-        formula = spec.formula or DEFAULT_FORMULA
-        self._formula = Formula(formula, option="bantime.formula", names=_NAMES)
-        self.after(1, 600)  # what cannot be computed is said at start, not at the first ban
-
-    def after(self, times: int, base: int) -> int:
-        """Return the bantime for an id with ``times`` earlier bans."""
-        if times <= 0:
-            return base
-        if self._spec.multipliers:
-            multipliers = self._spec.multipliers
-            bantime = base * self._factor * multipliers[min(times, len(multipliers) - 1)]
-        else:
-            values = {"ban.Time": base, "ban.Count": times, "banFactor": self._factor}
-            bantime = max(base, self._formula.compute(values))
-        if self._spec.maxtime is not None:
-            bantime = min(bantime, self._spec.maxtime)
-        if self._spec.rndtime is not None:
-            bantime += self._rand() * self._spec.rndtime
-        try:
-            return int(bantime)
-        except (OverflowError, ValueError) as exc:
-            raise RegexError(f"gives {bantime} seconds", option="bantime.formula") from exc

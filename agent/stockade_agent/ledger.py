@@ -29,8 +29,8 @@ INSERT INTO bans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT (jail, id)
     data = CASE at WHEN excluded.at THEN data ELSE excluded.data END
 """
 _PAST = """
-INSERT INTO history VALUES (?, ?, 1, ?, ?) ON CONFLICT (id, jail) DO UPDATE SET
-    count = count + 1, at = excluded.at, bantime = excluded.bantime
+INSERT INTO history VALUES (?, ?, ?, ?, ?) ON CONFLICT (id, jail) DO UPDATE SET
+    count = max(count + 1, excluded.count), at = excluded.at, bantime = excluded.bantime
 """
 
 
@@ -105,12 +105,17 @@ class Ledger:
         kept = entries.ban((*entries.ban_row(ban)[:7], *row)) if row else None
         return replace(ban, matches=kept.matches, data=kept.data) if kept else ban
 
-    def past(self, id: str, jail: Optional[str]) -> Optional[tuple[int, float]]:  # noqa: A002
-        """Return (number, time of the last) of an id's bans, in one jail or in all for None."""
+    def past(self, who: str, jail: Optional[str], *kin: str) -> Optional[tuple[int, float]]:
+        """Return (number, time of the last) of an id's bans, in one jail or in all for None.
+
+        With ``kin`` it is, of each jail, the one's of these ids that has the most.
+        """
+        ids = ", ".join("?" * (1 + len(kin)))
         with self._said():
             count, at = self._db.execute(
-                "SELECT sum(count), max(at) FROM history WHERE id = ? AND jail = coalesce(?, jail)",
-                (id, jail),
+                "SELECT sum(most), max(at) FROM (SELECT max(count) AS most, max(at) AS at FROM"  # noqa: S608
+                f" history WHERE id IN ({ids}) AND jail = coalesce(?, jail) GROUP BY jail)",
+                (who, *kin, jail),
             ).fetchone()
         return None if count is None else (count, at)
 
@@ -156,7 +161,7 @@ class Ledger:
         new = [ban for ban in bans if not ban.prolonged and not ban.restored]
         with self._said():
             self._run_each(_BAN, map(entries.ban_row, bans))
-            self._run_each(_PAST, ((ban.id, ban.jail, ban.at, ban.bantime) for ban in new))
+            self._run_each(_PAST, ((b.id, b.jail, b.rank, b.at, b.bantime) for b in new))
 
     def enforced(self, bans: Iterable[Ban]) -> None:
         """Note that the firewall took bans."""

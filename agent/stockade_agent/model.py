@@ -28,7 +28,7 @@ FOREVER = -1
 def target(text: str) -> Optional[Target]:
     """Return the address or network that ``text`` is, IPv4-mapped IPv6 as IPv4, or None.
 
-    A network is masked; one of full length is an address.
+    A network is masked; one of full length is an address; a zone is left out.
     """
     try:
         if "/" in text:
@@ -41,7 +41,8 @@ def target(text: str) -> Optional[Target]:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
-    return address
+    # No firewall of ours knows zones (fe80::1%eth0), and a zone may be any text.
+    return IPv6Address(int(address)) if "%" in text else address
 
 
 _NONE: Mapping[str, str] = MappingProxyType({})  # one for all of 100,000 without data
@@ -82,6 +83,7 @@ class Failure(NamedTuple):
         attempts: how many failures the line stands for.
         matches: the lines, for actions and ``status``; hostile text.
         data: values of ``<F-…>`` tags by lower-case name; hostile text.
+        source: who failed, where ``address`` is the prefix that he counts for.
     """
 
     at: float
@@ -91,6 +93,7 @@ class Failure(NamedTuple):
     attempts: int = 1
     matches: tuple[str, ...] = ()
     data: Mapping[str, str] = _NONE
+    source: Optional[Target] = None
 
 
 class Tally(NamedTuple):
@@ -122,9 +125,10 @@ class Ban:
     Attributes:
         at: when it began (the last failure's time).
         failures: how many failures earned it; 0 for a ban by hand.
-        count: how many bans this id has had in this jail, this one included.
+        count: how many bans this id has had, this one included (``bantime.increment``).
         restored: it was in the ledger when the agent started.
         prolonged: the id was banned already; only the end of that ban has moved.
+        rank: so many bans its history in this jail has with it, at least; 0: another has it now.
     """
 
     jail: str
@@ -138,6 +142,7 @@ class Ban:
     data: Mapping[str, str] = field(default_factory=lambda: _NONE)
     restored: bool = False
     prolonged: bool = False
+    rank: int = 1
 
     @property
     def expires_at(self) -> Optional[float]:

@@ -342,7 +342,7 @@ class Pipe:
         failed = guard.jail.failed_total - before
         if failed or new:
             self.records.count(guard.name, failed, new)
-        for other, theirs in self.guards.counting(bans):
+        for other, theirs in self.guards.counting(bans, passed):
             self._order(other, partial(other.punished, theirs, now), now)
         return bans
 

@@ -13,6 +13,7 @@ never is: there each address counts by itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network, ip_network
 from typing import Callable, Optional
 
@@ -34,6 +35,8 @@ _APART = Networks(
     ip_network(text)
     for text in ("::/64", "fe80::/10", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32")
 )
+# 6to4: each /48 is one address of IPv4, and a larger prefix is of many owners.
+_SIX_TO_FOUR, _OF_ONE = IPv6Network("2002::/16"), 48
 _SLACK = 4096
 
 Key = tuple[int, int]
@@ -94,15 +97,15 @@ class Prefixes:
             return failure
         number, length = _bits(address)
         held = self._holder(number, length)
-        if held is not None:
-            return failure._replace(id=held.id, address=held.address)
+        if held is not None and not self._freed(held, now):
+            return failure._replace(id=held.id, address=held.address, source=address)
         if length <= self._length:
             return failure
         network = self._prefix(number, now)
         id_ = str(network)
         if network is None or self._spared.get(id_, now) > now:
             return failure
-        return failure._replace(id=id_, address=network)
+        return failure._replace(id=id_, address=network, source=address)
 
     def settled(self, ban: Ban, now: float) -> list[Ban]:
         """Return a ban that the jail has just made, and those of larger prefixes that it earns.
@@ -112,10 +115,10 @@ class Prefixes:
         """
         if ban.prolonged or not isinstance(ban.address, (IPv6Address, IPv6Network)):
             return [ban]
-        number, length = _bits(ban.address)
-        if self._holder(number, length) is not None:
+        if self.holds(ban.address):
             self._jail.take_back(ban)
             return []
+        number, length = _bits(ban.address)
         made = [self._alone(ban)]
         for wider in self._wider if ban.failures else ():
             if wider >= length:
@@ -126,22 +129,24 @@ class Prefixes:
             network = _network(number, wider)
             if self._refused(network, now) or self._peer(network, now):
                 break
-            failures = sum(one.failures for one in inside)
-            earned = self._jail.widen(network, ban, failures, now)
+            earned = self._jail.widen(network, ban, inside, now)
             if earned is not None:
                 made.append(self._alone(earned))
         return made
 
-    def holds(self, address: Target) -> bool:
-        """Return whether an address is banned with the prefix that holds it."""
-        if not isinstance(address, IPv6Address):
+    def holds(self, address: Optional[Target]) -> bool:
+        """Return whether an address or network is banned with a prefix that holds it."""
+        if not isinstance(address, (IPv6Address, IPv6Network)):
             return False
         number, length = _bits(address)
-        own = str(_network(number, self._length))
-        return own in self._jail.banned or self._holder(number, length) is not None
+        own = length > self._length and str(_network(number, self._length)) in self._jail.banned
+        return own or self._holder(number, length) is not None
 
     def superseded(self) -> list[Ban]:
-        """Return the bans whose place others took since the last call."""
+        """Return the bans that ended since the last call, as others took their place.
+
+        Or as they hold somebody by now who is never banned.
+        """
         over, self._over = self._over, []
         return over
 
@@ -153,10 +158,22 @@ class Prefixes:
                 self._known.clear()
             network = _network(number, self._length)
             self._known[key] = None if self._refused(network, now) else network
+            held = self._jail.banned.get(str(network))
+            if held is not None:
+                self._freed(held, now)
         return self._known[key]
 
+    def _freed(self, held: Ban, now: float) -> bool:
+        """End a prefix's ban if it holds somebody by now who is never banned."""
+        if not isinstance(held.address, IPv6Network) or not self._barred(held.address, now):
+            return False
+        self._jail.unban(held.id)
+        self._over.append(held)
+        return True
+
     def _refused(self, network: IPv6Network, now: float) -> bool:
-        return _APART.meets(network) or bool(self._barred(network, now))
+        crowd = network.prefixlen < _OF_ONE and network.subnet_of(_SIX_TO_FOUR)
+        return crowd or _APART.meets(network) or bool(self._barred(network, now))
 
     def _alone(self, ban: Ban) -> Ban:
         """End the bans within a ban."""
@@ -166,8 +183,8 @@ class Prefixes:
         inside = list(self._within((length, number >> (BITS - length))))
         for one in inside:
             self._jail.unban(one.id)
-        self._over += inside
-        return self._jail.outlast(ban, inside)
+        self._over += (replace(one, rank=0) for one in inside)
+        return self._jail.replacing(ban, inside)
 
     def _within(self, key: Key) -> Iterator[Ban]:
         for id_ in self._inside.get(key, ()):

@@ -102,10 +102,10 @@ class Records:
             self._failed(error)
             return ban
 
-    def past(self, id: str, jail: Optional[str]) -> Optional[tuple[int, float]]:  # noqa: A002
-        """Return number and last time of an id's earlier bans; None while nobody can tell."""
+    def past(self, who: str, jail: Optional[str], *kin: str) -> Optional[tuple[int, float]]:
+        """Return number and last time of earlier bans; None while nobody can tell."""
         try:
-            return self._ledger.past(id, jail)
+            return self._ledger.past(who, jail, *kin)
         except LedgerError as error:
             self._failed(error)
             return None

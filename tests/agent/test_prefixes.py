@@ -265,7 +265,7 @@ def test_it_lasts_as_long_as_the_longest_within(wide):
     """Nobody gets out sooner for having had company."""
     wide.read(*prefixes_of(2))
     held = wide.guard.jail.banned
-    wide.guard.jail.outlast(held["2001:db8::/64"], [held["2001:db8::/64"]])
+    wide.guard.jail.replacing(held["2001:db8::/64"], [held["2001:db8::/64"]])
     wide.guard.change(bantime=86400)
     wide.guard.jail.ban("2001:db8:0:7::7", NOW)
     wide.guard.change(bantime=60)

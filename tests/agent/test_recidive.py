@@ -126,7 +126,7 @@ def test_other_ids_count_as_their_addresses(agent):
     guard = agent.pipe.guards["recidive"]
 
     assert ["192.0.2.7"] == [one.id for one in guard.punished([ban] * 3, agent.now)]
-    assert [] == list(agent.pipe.guards.counting([replace(ban, address=None)]))
+    assert [] == list(agent.pipe.guards.counting([replace(ban, address=None)], []))
 
 
 def test_what_is_too_old_does_not_count(make):

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Does a real kernel refuse all of a prefix of IPv6, and stop at its edge, with each backend?"""
 
+import json
+import signal
+import time
 from ipaddress import ip_network
 
 import pytest
 
 from stockade_agent.firewall.iptables import Iptables
-from stockade_agent.firewall.nftables import Nftables
+from stockade_agent.firewall.nftables import GRACE, Nftables
 from stockade_agent.specs import Shield
 
 
@@ -73,3 +76,53 @@ def test_open_connections_from_a_prefix_end(network, firewall, ban, now):
         said.append(client.stdout.readline().strip())
     assert said[0] in ("reset", "silence")
     assert "answer" == said[1]
+
+
+ESCALATES = """\
+[sshd]
+bantime = 4
+bantime.increment = true
+maxretry = 1
+prefix6 = 64
+prefix6.wider = 48
+prefix6.members = 2
+"""
+
+
+def lasts(service):
+    """Return what the kernel refuses, and for how many seconds it was told to."""
+    listed = service.namespace.run("nft", "-j", "list", "table", "inet", "stockade")
+    sets = [one["set"] for one in json.loads(listed)["nftables"] if "set" in one]
+    # A set of prefixes has their first addresses, and their length in its name: v6.64-sshd.
+    return {
+        f"{elem['elem']['val']}/{of['name'].partition('-')[0][3:]}": elem["elem"]["timeout"]
+        for of in sets
+        for elem in of.get("elem", ())
+    }
+
+
+def fail_once_free(service, address):
+    """Fail from an address once nothing is banned any more."""
+    deadline = time.monotonic() + 30
+    while lasts(service):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    service.ask("attempt", "sshd", (address,))
+    return lasts(service)
+
+
+def test_escalation_reaches_the_kernel(service):
+    """It refuses a prefix twice as long each time, also what it is widened to and after kill -9."""
+    (service.folder / "jail.local").write_text(ESCALATES)
+    service.start()
+    service.ask("attempt", "sshd", ("2001:db8:1:1::1",))
+    assert {"2001:db8:1:1::/64": 4 + GRACE} == lasts(service)
+    assert {"2001:db8:1:1::/64": 8 + GRACE} == fail_once_free(service, "2001:db8:1:1::2")
+
+    service.end(signal.SIGKILL)
+    service.start()
+    service.ask("attempt", "sshd", ("2001:db8:1:2::1",))
+    assert {"2001:db8:1::/48": 8 + GRACE} == lasts(service)
+    service.end(signal.SIGKILL)
+    service.start()
+    assert {"2001:db8:1:3::/64": 16 + GRACE} == fail_once_free(service, "2001:db8:1:3::1")
