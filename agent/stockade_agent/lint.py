@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Optional
 
@@ -24,6 +25,9 @@ if sys.version_info >= (3, 11):
 else:
     import sre_constants as sre
     import sre_parse as parser
+
+KNOWN = 256
+"""Regexes whose trees are kept: jails have the same filters, and filters share regexes."""
 
 _REPEATS = {sre.MAX_REPEAT, sre.MIN_REPEAT}
 _WITHOUT_WIDTH = {sre.AT, sre.ASSERT, sre.ASSERT_NOT, sre.GROUPREF_EXISTS}
@@ -204,7 +208,7 @@ def _events(nodes: Any, names: Mapping[int, str]) -> Iterator[str]:
 
 def _nested(option: str, index: int, pattern: Pattern) -> list[RegexFault]:
     """Return a fault if the regex can take a time exponential in the line's length."""
-    if not any(_explodes(body) for body in _loops(parsed(pattern.regex))):
+    if not _exponential(pattern.regex):
         return []
     return [
         RegexFault(
@@ -215,6 +219,11 @@ def _nested(option: str, index: int, pattern: Pattern) -> list[RegexFault]:
             fatal=False,
         )
     ]
+
+
+@lru_cache(maxsize=KNOWN)
+def _exponential(regex: re.Pattern[str]) -> bool:
+    return any(_explodes(body) for body in _loops(parsed(regex)))
 
 
 def _loops(nodes: Any) -> Iterator[Any]:
@@ -312,6 +321,7 @@ def _inner(code: Any, value: Any) -> Sequence[Any]:
     return []
 
 
+@lru_cache(maxsize=KNOWN)
 def parsed(regex: re.Pattern[str]) -> Any:
-    """Return the syntax tree of a regex, as Python's own parser makes it."""
+    """Return the syntax tree of a regex, as Python's own parser makes it; nobody may change it."""
     return parser.parse(regex.pattern, regex.flags)

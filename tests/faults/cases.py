@@ -18,6 +18,7 @@ from faults import (
     journald,
     kills,
     rotation,
+    soak,
     tools,
 )
 from faults.rows import Row
@@ -54,8 +55,8 @@ CASES = {
     "guided": Case(fuzz.guide, aside=True),
     "inject": Case(inject.inject),
     "clock": Case(clock.clock),
-    "crowd": Case(clock.crowd),
-    "soak": Case(clock.soak),
+    "crowd": Case(soak.crowd),
+    "soak": Case(soak.soak),
     "journald": Case(journald.journald, lab=True),
     "evil": Case(evil.evil, needs=("python3-pyinotify",)),
     "beside": Case(beside.beside, needs=contenders.PACKAGES),

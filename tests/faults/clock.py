@@ -14,7 +14,6 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from bench.cost import rss
 from faults.host import DAY, Host, failure
 from faults.rows import Row
 from stockade_agent.firewall.memory import Memory
@@ -263,7 +262,44 @@ def _what_was_logged_before_the_start(folder: Path) -> Iterator[str]:
             yield f"{one.banned()} are banned for longer than an hour"
 
 
+def _before_the_start(folder: Path, now: float, zone: str, **options: object) -> Iterator[str]:
+    """Of lines from before the start, whose dates are another zone's, those within findtime count.
+
+    No line that is read late can be taken as of now there, whatever its date says.
+    """
+    ages = {"192.0.2.1": 300, "192.0.2.2": 900}
+    folder.mkdir()
+    lines = [_local(now - age, who, zone) for who, age in ages.items() for _ in range(3)]
+    (folder / "old.log").write_text("".join(f"{line}\n" for line in sorted(lines)))
+    with clocked(folder / "host", now, logpath=f"{folder}/old.log", **options) as one:
+        if one.banned() != {"192.0.2.1"}:
+            yield f"banned {one.banned()}"
+
+
+def _summer_time_before_the_start(folder: Path) -> Iterator[str]:
+    with _zone(BERLIN):
+        yield from _before_the_start(folder, SUMMER + 120, BERLIN)
+
+
+def _another_zone_before_the_start(folder: Path) -> Iterator[str]:
+    yield from _before_the_start(folder, SUMMER + DAY, "Etc/GMT+5", logtimezone="UTC-0500")
+
+
+def _slow_failures(folder: Path) -> Iterator[str]:
+    """Who fails every nine minutes never fails three times within ten."""
+    with clocked(folder, SUMMER) as one:
+        for _ in range(20):
+            one.fail("192.0.2.1", 1)
+            one.fail("192.0.2.2", 2)
+            one.now += 540
+        if one.banned() != {"192.0.2.2"}:
+            yield f"banned {one.banned()}"
+
+
 CASES = (
+    _summer_time_before_the_start,
+    _another_zone_before_the_start,
+    _slow_failures,
     _forward_jump,
     _backward_jump,
     _there_and_back,
@@ -276,74 +312,3 @@ CASES = (
     _late_lines,
     _future_lines,
 )
-
-
-# ---- a day, and a crowd
-
-
-def soak(folder: Path, *, small: bool) -> Iterator[Row]:
-    """Yield how a day of attacks grows the pipe, hour by hour."""
-    hours, an_hour = (24, 200) if small else (24, 5000)
-    sizes = []
-    with clocked(folder, SUMMER) as one:
-        for hour in range(hours):
-            for part in range(10):
-                one.now += 360
-                one.host.write(
-                    *[
-                        failure(f"10.{hour}.{part * 20 + n * 20 // an_hour}.{n * 7 % 250}", one.now)
-                        for n in range(an_hour // 10)
-                    ]
-                )
-                one.take()
-            one.pipe.records.commit(one.now)
-            one.pipe.purge(one.now)
-            one.forget_calls()
-            sizes.append(rss(os.getpid()))
-            one.host.log.write_bytes(b"")
-            one.take()
-    early, late = sizes[hours // 4], sizes[-1]
-    yield Row(
-        "a day of attacks by fed time: growth from the 6th hour to the 24th",
-        late - early,
-        "MiB",
-        "<= 4",
-        late - early <= 4,
-        f"{hours * an_hour:,} lines, {late:.0f} MiB at the end",
-    )
-
-
-def crowd(folder: Path, *, small: bool) -> Iterator[Row]:
-    """Yield what an agent holds when a million addresses have failed once."""
-    number = 20_000 if small else 1_000_000
-    with Host(folder) as host:
-        host.start()
-        host.status()
-        before = host.rss()
-        for begin in range(0, number, 20_000):
-            host.write(
-                *[
-                    failure(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
-                    for n in range(begin, begin + 20_000)
-                ]
-            )
-            host.until_read(begin + 20_000, 600)
-        size = host.rss()
-        jail = host.jail()
-        host.write(*[failure("10.0.0.0")] * 4, *[failure("10.99.0.1")] * 5)
-        host.until_quiet()
-        banned = host.banned()
-        passed = size <= 64 and jail.failed_total == number and banned == {"10.0.0.0", "10.99.0.1"}
-        seen = (
-            f"from {before:.0f} MiB; {jail.failed_now:,} remembered; then banned {sorted(banned)}"
-        )
-        disk = host.ledger.stat().st_size / (1 << 20)
-        host.stop()
-    yield Row(
-        f"{number:,} addresses fail once each",
-        size,
-        "MiB",
-        "<= 64, all counted",
-        passed,
-        f"{seen}; ledger {disk:.0f} MiB",
-    )

@@ -13,17 +13,19 @@ from pathlib import Path
 
 from bench.cost import Failed, until
 from faults.host import Host, failure, kernel, seeded
-from faults.kills import attack
+from faults.kills import attack, same, verdict
 from faults.rows import Broken, Row
+from stockade_agent.control.protocol import JailStatus
 
 
 def power(folder: Path, *, small: bool) -> Iterator[Row]:
     """Yield what an agent makes of copies of the ledger that were taken in the midst of writing.
 
-    The agent is stopped (SIGSTOP) at random moments; WAL and main file are copied as they are,
-    and half of the time the WAL is cut at a random byte, as a power cut may leave it.
+    The agent is stopped (SIGSTOP) at random moments, or when it has just begun to write; WAL and
+    main file are copied as they are, and half of the time the WAL is cut at a random byte, as a
+    power cut may leave it. Who goes on from a copy with the same log ends where the run ended.
     """
-    times = 5 if small else 60
+    times = 6 if small else 60
     chance = seeded("power")
     wrong: list[str] = []
     copies: list[Path] = []
@@ -36,6 +38,8 @@ def power(folder: Path, *, small: bool) -> Iterator[Row]:
         writer.start()
         for n in range(times):
             time.sleep(chance.uniform(0.05, 0.4))
+            if n % 3:
+                _await_write(host)
             host.signal(signal.SIGSTOP)
             copies.append(shutil.copytree(host.state, folder / f"copy{n}"))
             host.signal(signal.SIGCONT)
@@ -45,7 +49,8 @@ def power(folder: Path, *, small: bool) -> Iterator[Row]:
                 wal.write_bytes(data[: chance.randrange(len(data) + 1)])
         over.set()
         writer.join()
-        truth = {ban.id: ban.at for ban in host.until_quiet().jails[0].bans}
+        right = host.until_quiet().jails[0]
+        truth = {ban.id: ban.at for ban in right.bans}
         text = host.said()
         host.stop()
     # What the whole run did, in its order: any state that it was in is one of these sets.
@@ -72,15 +77,46 @@ def power(folder: Path, *, small: bool) -> Iterator[Row]:
                 wrong.append(f"copy {n}: {len(found)} bans, an earlier one had {fewest}")
             fewest = max(fewest, len(found)) if not n % 2 else fewest
             again.stop()
+        with Host(folder / "again", options={"logpath": host.log}) as again:
+            again.log = host.log
+            again.start()
+            wrong += [f"copy {n}: {what}" for what in _unlike(right, again.until_quiet().jails[0])]
+            again.stop()
     row = Row.broken(
         "power cut in the midst of writing (half of the time the WAL torn)",
         wrong,
-        f"{times} copies, up to {fewest} of {len(order)} bans in one",
+        f"{times} copies, up to {fewest} of {len(order)} bans in one; in the end"
+        f" {right.failed_total:,} failures",
     )
     row.others = {
         "fail2ban": "synchronous=OFF, journal in memory: a power cut may corrupt its database",
     }
     yield row
+
+
+def _await_write(host: Host) -> None:
+    """Return as soon as the ledger is written to."""
+    paths = [host.state / f"ledger.sqlite3{suffix}" for suffix in ("", "-wal")]
+
+    def stamps() -> list[tuple[int, int]]:
+        found = (path.stat() for path in paths if path.exists())
+        return [(status.st_size, status.st_mtime_ns) for status in found]
+
+    before, end = stamps(), time.monotonic() + 5
+    while stamps() == before and time.monotonic() < end:
+        pass
+
+
+def _unlike(right: JailStatus, jail: JailStatus) -> Iterator[str]:
+    """Yield what a jail has other than one that did the same without a fault."""
+    for what in ("failed_total", "banned_total", "failed_now"):
+        one, other = getattr(right, what), getattr(jail, what)
+        if one != other:
+            yield f"{what} {other} instead of {one}"
+    expected, found = verdict(right), verdict(jail)
+    for who in expected.keys() | found.keys():
+        if who not in expected or who not in found or not same(expected[who], found[who]):
+            yield f"{who}: {found.get(who)} instead of {expected.get(who)}"
 
 
 def corrupt(folder: Path, *, small: bool) -> Iterator[Row]:
@@ -214,17 +250,16 @@ def _well(host: Host, *, small: bool) -> Iterator[tuple[list[str], list[str]]]:
     host.until_quiet()
     until(lambda: "192.0.2.1" in kernel(), 20, "a ban before the fault")
     yield addresses, wrong
-    host.write(failure("192.0.2.2"))
-    before = host.until_quiet().jails[0]
-    host.kill()
-    host.start()
-    after = host.jail()
-    kept = {ban.id for ban in after.bans} & kernel()
-    wrong += [f"{who} lost" for who in {"192.0.2.1", *addresses} - kept]
-    for what in ("failed_total", "banned_total", "failed_now"):
-        one, other = getattr(before, what), getattr(after, what)
-        if one != other:
-            wrong.append(f"{what} {one}, after a kill {other}")
+    # At once, when nothing but the healing has written anything; and after a further failure.
+    for line in ("", failure("192.0.2.2")):
+        host.write(*filter(None, [line]))
+        before = (host.until_quiet() if line else host.status()).jails[0]
+        host.kill()
+        host.start()
+        after = host.until_quiet().jails[0]
+        kept = {ban.id for ban in after.bans} & kernel()
+        wrong += [f"{who} lost" for who in {"192.0.2.1", *addresses} - kept]
+        wrong += [f"after a kill {what}" for what in _unlike(before, after)]
     if "Traceback" in host.said():
         wrong.append(host.tail())
     host.stop()

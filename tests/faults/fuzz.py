@@ -183,30 +183,42 @@ def _configurations(folder: Path, seconds: float) -> tuple[list[str], str]:
     model = Host(folder / "model")
     sources = {path.relative_to(model.etc): path.read_bytes() for path in model.etc.rglob("*.conf")}
     sources[Path("jail.local")] = (ROOT / "roles/base/files/jail.conf").read_bytes()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and len(wrong) < 10:
-        count += 1
-        etc = folder / "etc"
-        for name, content in sources.items():
-            path = etc / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(mutated(chance, content) if chance.random() < 0.5 else content)
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            try:
-                code = cli.main(["check", str(etc)])
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is what we look for
-                keep = ROOT / "build" / "faults" / f"configuration-{count}"
-                shutil.copytree(etc, keep, dirs_exist_ok=True)
-                wrong.append(f"{type(error).__name__}: {error} ({keep.relative_to(ROOT)})")
-                continue
-        refused += code == 1
-        text = said.getvalue()
-        if code not in (0, 1) or (code and not text.strip()):
-            wrong.append(f"check ends with {code}: {text[-100:]!r}")
-        if "Traceback" in text or raw(text.encode("utf-8", "surrogateescape")):
-            wrong.append(f"check says {text[-100:]!r}")
+    etc, end = folder / "etc", time.monotonic() + seconds
+    (etc / "filter.d").mkdir(parents=True)
+    with asked_once("check", str(etc)):
+        while time.monotonic() < end and len(wrong) < 10:
+            count += 1
+            for name, content in sources.items():
+                dirty = mutated(chance, content) if chance.random() < 0.5 else content
+                (etc / name).write_bytes(dirty)
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                try:
+                    code = cli.main(["check", str(etc)])
+                except BaseException as error:  # noqa: BLE001 - whatever it is, we look for it
+                    keep = ROOT / "build" / "faults" / f"configuration-{count}"
+                    shutil.copytree(etc, keep, dirs_exist_ok=True)
+                    wrong.append(f"{type(error).__name__}: {error} ({keep.relative_to(ROOT)})")
+                    continue
+            refused += code == 1
+            text = said.getvalue()
+            if code not in (0, 1) or (code and not text.strip()):
+                wrong.append(f"check ends with {code}: {text[-100:]!r}")
+            if "Traceback" in text or raw(text.encode("utf-8", "surrogateescape")):
+                wrong.append(f"check says {text[-100:]!r}")
     return wrong, f"{count:,} configurations, {refused:,} refused"
+
+
+@contextlib.contextmanager
+def asked_once(*words: str) -> Iterator[None]:
+    """Let a command line be parsed but once, however often the command is run."""
+    parse = cli._asked
+    found = parse(words)
+    cli._asked = lambda _words: found
+    try:
+        yield
+    finally:
+        cli._asked = parse
 
 
 def mutated(chance: random.Random, content: bytes) -> bytes:

@@ -22,11 +22,31 @@ from conformance.fetch import ROOT
 
 
 KEPT = ROOT / "build" / "faults"
+MEMORY = "/dev/shm"
+"""Where files are written that a disk would make wait for."""
 LONGEST = 4096
 """Bytes of an input."""
 HANGS = 10
 """Seconds after which an input is taken to hang."""
 ROLES = {"sshd": "sshd", "dropbear": "dropbear", "tightvnc": "tightvnc"}
+FILTER = r"""
+[INCLUDES]
+before = none.conf
+[DEFAULT]
+_daemon = sshd
+[Definition]
+prefregex = ^<F-MLFID>%(_daemon)s\[\d+\]</F-MLFID>: <F-CONTENT>.+</F-CONTENT>$
+failregex = ^Failed password for <F-USER>\S+</F-USER> from <HOST>$
+    <mdre-<mode>>
+mdre-normal = ^Connection closed by <ADDR>$
+mdre-aggressive = ^<F-NOFAIL>Connection</F-NOFAIL> reset by <HOST>$
+ignoreregex =
+mode = normal
+journalmatch = _SYSTEMD_UNIT=ssh.service + _COMM=sshd
+[Init]
+maxlines = 2
+"""
+"""What stands beside what is fuzzed: one regex of each kind, as most of the time is theirs."""
 REQUESTS = (
     {"command": "status"},
     {"command": "ping"},
@@ -41,7 +61,7 @@ REQUESTS = (
 def fuzzed(target: str, seconds: float, seed: int) -> tuple[list[str], str]:
     """Return what was wrong, and how much was tried, of a target fuzzed for some seconds."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="stockade-fuzz-") as folder:
+    with tempfile.TemporaryDirectory(prefix="stockade-fuzz-", dir=MEMORY) as folder:
         flags = (
             f"-max_total_time={round(seconds)}",
             f"-seed={seed}",
@@ -97,9 +117,20 @@ def _samples() -> list[bytes]:
 
 
 def _configurations() -> list[bytes]:
-    paths = [ROOT / "roles/base/files/jail.conf", *(ROOT / "roles").glob("*/filter.d/*.conf")]
-    sections = b"[sshd]\nenabled = true\nfilter = sshd[mode=aggressive]\nmaxretry = 3\n"
-    return [b"\0" + sections, *(bytes([1 + n]) + p.read_bytes() for n, p in enumerate(paths))]
+    """Return sections one by one, and regexes: small ones are mutated a hundred times as often."""
+    found = [b"\0[sshd]\nenabled = true\nfilter = sshd[mode=aggressive]\nmaxretry = 3\n"]
+    found += [b"\0" + part for part in _parts(ROOT / "roles/base/files/jail.conf", rb"\n(?=\[)")]
+    for path in sorted((ROOT / "roles").glob("*/filter.d/*.conf")):
+        text = path.read_bytes()
+        found += [bytes([1 + len(text) % 3 // 2 * 2]) + text]
+        for part in _parts(path, rb"\n(?=\S)"):
+            found += [kind + b"[Definition]\n" + part for kind in (b"\1", b"\3")]
+    return found
+
+
+def _parts(path: Path, between: bytes) -> list[bytes]:
+    parts = re.split(between, path.read_bytes())
+    return [part + b"\n" for part in parts if part and not part.startswith(b"#")]
 
 
 def _requests() -> list[bytes]:
@@ -148,9 +179,16 @@ def _configuration(folder: Path) -> Callable[[bytes], None]:
     from faults.fuzz import raw
     from faults.host import Host
     from stockade_agent import cli
+    from stockade_agent.config import tree
 
     etc = Host(folder / "host").etc
+    (etc / "filter.d/sshd.conf").write_text(FILTER)
     names = ("jail.local", "filter.d/sshd.local", "stockade.local", "filter.d/sshd.conf")
+    tree.read_file = _once(tree.read_file, {str(etc / name) for name in names})
+
+    # The same in every run, and of no interest here: how the command line is read.
+    asked = cli._asked(("check", str(etc)))
+    cli._asked = lambda _words: asked
 
     def run(data: bytes) -> None:
         name = names[data[0] % len(names)] if data else names[0]
@@ -169,6 +207,20 @@ def _configuration(folder: Path) -> Callable[[bytes], None]:
             (etc / name).write_bytes(before)
 
     return run
+
+
+def _once(read: Callable[[str], object], fuzzed: set[str]) -> Callable[[str], object]:
+    """Return what reads files of others than those once; how a file is parsed is not changed."""
+    known: dict[str, object] = {}
+
+    def file(path: str) -> object:
+        if path in fuzzed or not os.path.isfile(path):
+            return read(path)
+        if path not in known:
+            known[path] = read(path)
+        return known[path]
+
+    return file
 
 
 def _lines(folder: Path) -> Callable[[bytes], None]:

@@ -5,14 +5,14 @@ import itertools
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.cost import until
 from conformance.fetch import ROOT
 from faults.fuzz import raw
 from faults.host import Host, kernel, stamp
-from faults.rows import Row
+from faults.rows import Broken, Row
 
 
 VICTIM = "203.0.113.66"
@@ -52,6 +52,7 @@ NAMES = (
     f"attacker.example ({VICTIM})",
 )
 MARK = "{mark}"
+JSON = ("--json",)
 USERS = (
     # Addresses where one is expected (CVE-2013-2178, CVE-2013-7176, CVE-2007-4321 and others).
     f"root from {VICTIM} port 22 ssh2",
@@ -63,8 +64,8 @@ USERS = (
     f"' from {VICTIM} port 22",
     f"{VICTIM}",
     f"x from {VICTIM} not allowed because not listed in AllowUsers",
-    f"::ffff:{VICTIM}",
     f"x\r{{stamp}} host sshd[1]: Failed password for root from {VICTIM} port 22 ssh2",
+    f"::ffff:{VICTIM}",
     f"x {{stamp}} host sshd[1]: Failed password for root from {VICTIM} port 22 ssh2",
     # Commands, of a shell (CVE-2009-5023, CVE-2012-5642) or of a mail program (CVE-2021-32749).
     f"$(touch {MARK})",
@@ -86,6 +87,11 @@ USERS = (
     "\u202eabc",
     "x" * 4000,
 )
+BY_NAME = r"""
+[Definition]
+failregex = sshd\[\d+\]: Failed \S+ for (?:invalid user )?<F-ID>.*</F-ID> from \S+ port 40022 ssh2$
+"""
+"""Counts user names in the place of addresses: what is banned is then what clients chose."""
 ACTION = """\
 [Definition]
 actionban = printf '%%s\\n' '<ip>' '<F-USER>' '<matches>' >> {told}
@@ -107,12 +113,13 @@ def inject(folder: Path, *, small: bool) -> Iterator[Row]:
     }
     with Host(folder / "host", firewall="nftables") as host:
         logs = {"sshd": host.log, "dropbear": host.folder / "dropbear.log"}
-        host.configure(
-            **{
-                name: {**usual, "filter": f"{name}[mode=aggressive]", "logpath": log}
-                for name, log in logs.items()
-            }
-        )
+        jails: dict[str, dict[str, object]] = {
+            name: {**usual, "filter": f"{name}[mode=aggressive]", "logpath": log}
+            for name, log in logs.items()
+        }
+        names = {**usual, "filter": "names", "logpath": host.log, "action": "mark"}
+        host.configure(**jails, names=names)
+        (host.etc / "filter.d/names.conf").write_text(BY_NAME)
         shutil.copy(ROOT / "roles/dropbear/filter.d/dropbear.conf", host.etc / "filter.d")
         (host.etc / "action.d").mkdir()
         (host.etc / "action.d/mark.conf").write_text(ACTION.format(told=told, asked=asked))
@@ -122,28 +129,45 @@ def inject(folder: Path, *, small: bool) -> Iterator[Row]:
         status = host.until_quiet()
         until(lambda: host.status().lines >= number, 60, "all lines read")
         status = host.status()
-        banned = {ban.id for jail in status.jails for ban in jail.bans}
+        banned = {ban.id for jail in status.jails if jail.name in logs for ban in jail.bans}
         until(lambda: kernel() | kernel("dropbear") == banned, 20, "the kernel agrees")
         until(
             lambda: asked.exists() and set(asked.read_text().split()) >= banned, 120, "the actions"
         )
-        screens = [(host.folder / "said").read_bytes()]
-        for words in (("status", "sshd"), ("status",), ("status", "--json")):
-            command = (sys.executable, "-m", "stockade_agent", *words, "-c", str(host.etc))
-            env = {"PYTHONPATH": str(ROOT / "agent"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-            done = subprocess.run(command, env=env, capture_output=True, check=False)
-            screens.append(done.stdout + done.stderr)
+        screens = [(host.folder / "said").read_bytes(), *_screens(host, logs)]
         each = [f"{jail.banned_now} by {jail.name}" for jail in status.jails]
         tried = f"{number} lines, bans: {', '.join(each)}"
         wrong = [f"{who} is banned" for who in banned - real]
         wrong += [f"{jail.name} bans nobody" for jail in status.jails if not jail.banned_now]
         yield Row.broken("forged addresses in user names: banned though innocent", wrong, tried)
         ran = [f"{mark.name} was made"] if mark.exists() else []
-        ran += [action.problem for action in status.jails[0].actions if action.problem]
+        # Where a name is no address, the shell may well say that there is no such file.
+        ran += [action.problem for action in host.jail().actions if action.problem]
         yield Row.broken("commands in user names: run by an action", ran, tried)
         obeyed = [found for screen in screens if (found := raw(screen))]
         yield Row.broken("escapes in user names: raw in a log or on a terminal", obeyed, tried)
         host.stop()
+
+
+def _screens(host: Host, logs: Mapping[str, Path]) -> Iterator[bytes]:
+    """Yield what the commands print that show bans, or lines of a log."""
+    last = host.log.read_text(errors="replace").splitlines()[-1]
+    commands = [
+        *(("status", *jail, *json) for jail in ((), ("sshd",), ("names",)) for json in ((), JSON)),
+        *(("fail2ban-client", "status", name) for name in (*logs, "names")),
+        ("explain", "--line", last.replace("root", "".join(USERS[-4:-1])), "sshd", "names"),
+        *(("regex", str(log), name, "--print-all-missed", "--print-all-matched")
+          for name, log in {**logs, "names": host.log}.items()),
+    ]  # fmt: skip
+    env = {"PYTHONPATH": str(ROOT / "agent"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+    for words in commands:
+        own = words[0] == "fail2ban-client"
+        where = ("-s", host.socket) if own else ("-c", str(host.etc))
+        command = (sys.executable, "-m", "stockade_agent", words[0], *where, *words[1:])
+        done = subprocess.run(command, env=env, capture_output=True, check=False)
+        if done.returncode not in (0, 1) or not done.stdout:
+            raise Broken(f"{words}: {done.returncode}: {done.stderr.decode()[-200:]}")
+        yield done.stdout + done.stderr
 
 
 def _written(logs: dict[str, Path], mark: str, users: Sequence[str]) -> tuple[set[str], int]:

@@ -2,10 +2,13 @@
 """kill -9 at random moments while an attack is written, line by line."""
 
 import random
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from bench.cost import until
 from faults.host import Host, failure, kernel, seeded, stamp
@@ -13,6 +16,8 @@ from faults.rows import Row
 from stockade_agent.control.protocol import JailStatus
 
 
+MAXRETRY = 5
+WHO = re.compile(r"\]: Failed password for \S+ from (\S+) port ")
 PACE = 0.004
 """Seconds between two lines, on the average."""
 Verdict = tuple[float, float, int]
@@ -40,22 +45,24 @@ def kill(folder: Path, *, small: bool) -> Iterator[Row]:
             target=attack, args=(host.log, chance.random(), over), daemon=True
         )
         writer.start()
-        kills = 0
+        kills = looks = 0
         while kills < times:
             time.sleep(chance.uniform(0, 0.5))
             before = kernel()
             host.kill()
             kills += 1
-            if chance.random() < 0.25:  # in the midst of a start, too
-                host.start(ready=False)
-                time.sleep(chance.uniform(0, 0.3))
-                host.kill()
-                kills += 1
-            during = kernel()
-            host.start()
+            with Looking() as looking:
+                if chance.random() < 0.25:  # in the midst of a start, too
+                    host.start(ready=False)
+                    time.sleep(chance.uniform(0, 0.3))
+                    host.kill()
+                    kills += 1
+                host.start()
+            during = looking.always
+            looks += looking.looks
             after, said = kernel(), host.banned()
             for what, held in (
-                ("while it was dead", during),
+                ("before it was ready", during),
                 ("when ready", after),
                 ("said", said),
             ):
@@ -73,12 +80,18 @@ def kill(folder: Path, *, small: bool) -> Iterator[Row]:
         for who in got.keys() & expected.keys()
         if not same(got[who], expected[who])
     ]
-    lines = host.log.read_bytes().count(b"\n")
-    tried = f"{kills} kills, {lines:,} lines, {len(expected):,} bans"
+    written = host.log.read_text().splitlines()
+    tried = f"{kills} kills, {len(written):,} lines, {len(expected):,} bans, {looks:,} looks"
     yield Row.broken("kill -9 during an attack: bans lost", lost, tried)
     yield Row.broken("kill -9: wrong bans", wrong, tried)
     yield Row.broken("kill -9: bans with another time or count than without kills", other, tried)
-    want = (right.failed_total, right.banned_total, right.failed_now)
+    # What both would count wrongly is seen by who counts without an agent.
+    failures = Counter(WHO.findall("\n".join(written)))
+    earned = {who for who, times in failures.items() if times >= MAXRETRY}
+    failing = sum(times % MAXRETRY > 0 for times in failures.values())
+    want = (failures.total(), len(earned), failing)
+    if (right.failed_total, right.banned_total, right.failed_now) != want or earned != {*expected}:
+        other.append(f"without kills {right.failed_total}, {right.banned_total}; not {want}")
     counts = (jail.failed_total, jail.banned_total, jail.failed_now)
     names = ("failures", "bans", "addresses that failed, not banned")
     twice = [f"{b - a} {n} too many" for n, a, b in zip(names, want, counts, strict=True) if b > a]
@@ -86,6 +99,28 @@ def kill(folder: Path, *, small: bool) -> Iterator[Row]:
     tried = f"{want[0]:,} failures, {want[2]} addresses below maxretry"
     yield Row.broken("kill -9: counted twice", twice, tried)
     yield Row.broken("kill -9: forgotten", less, tried)
+
+
+class Looking:
+    """Looks into the kernel all the time; ``always`` is who was refused at each look."""
+
+    def __init__(self) -> None:
+        self.always, self.looks = kernel(), 1
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.is_set():
+            self.always &= kernel()
+            self.looks += 1
 
 
 def attack(log: Path, seed: float, over: threading.Event, pace: float = PACE) -> None:

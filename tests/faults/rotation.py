@@ -44,10 +44,11 @@ chance, number, rest = random.Random(seed), 0, b""
 def opened():
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
-def write(fd, lines, whole=False):
+def write(fd, lines, whole=False, ended=True):
     global number, rest
     data = rest + b"".join(b"line %09d of the log\n" % n for n in range(number, number + lines))
     number += lines
+    data = data if ended else data[:-1]
     while data and (whole or len(data) > 100):
         size = min(len(data), chance.randint(1, 65536))
         os.write(fd, data[:size])
@@ -78,7 +79,9 @@ for turn in range(rotations):
     else:
         shift()
         os.rename(path, path + ".1")
-    write(fd, chance.choice((0, 1, 500)), whole=True)
+    # A line that nobody will end any more; of a file that stays, that is known much later.
+    ended = style == "rename" or chance.random() < 0.7
+    write(fd, chance.choice((0, 1, 500)), whole=True, ended=ended)
     os.close(fd)
     fd = opened()
     if style == "gzip":

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from stockade_agent.dates.pattern import LINE_BEGIN, Template, fields_template, special_template
 
@@ -64,8 +65,12 @@ def template(pattern: str, exact_years: str) -> Template:
     return special_template(pattern) or fields_template(pattern, exact_years)
 
 
-def default_templates(exact_years: str) -> list[Template]:
-    """Return all default templates: first those at the line's begin, then the same anywhere."""
+@lru_cache(maxsize=1)
+def default_templates(exact_years: str) -> tuple[Template, ...]:
+    """Return all default templates: first those at the line's begin, then the same anywhere.
+
+    Nearly all jails have them, with the same years.
+    """
     anchored = [
         template(LINE_BEGIN + pattern, exact_years)._replace(weight=_PREFERRED)
         for pattern in PATTERNS
@@ -73,7 +78,7 @@ def default_templates(exact_years: str) -> list[Template]:
     ]
     anywhere = [template(pattern, exact_years) for pattern in PATTERNS]
     # All end in a word character, or begin the line: a property that user patterns may lack.
-    return [one._replace(clean_cut=True) for one in anchored + anywhere]
+    return tuple(one._replace(clean_cut=True) for one in anchored + anywhere)
 
 
 def has_date_place(pattern: str) -> bool:

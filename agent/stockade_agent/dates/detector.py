@@ -379,4 +379,4 @@ def _templates(pattern: str, exact_years: str) -> list[Template]:
                 raise RegexError(f"{one.name!r} is given twice", option="datepattern")
             known = found.setdefault(one.name, one)
             found[one.name] = known._replace(weight=max(known.weight, one.weight))
-    return list(found.values()) or default_templates(exact_years)
+    return list(found.values() or default_templates(exact_years))
