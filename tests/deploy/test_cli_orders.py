@@ -133,7 +133,7 @@ def test_many_hosts_and_somebody_to_ask(asked, capsys, monkeypatch, answer, code
     os.close(controller)
 
     said = capsys.readouterr()
-    assert "Lift all bans in a on 2 hosts (web1, web2) and make no further ones? [y/N]" in said.err
+    assert "Lift all bans in a on 2 hosts (web1, web2) and make no more? [y/N]" in said.err
     assert ("nothing was done" in said.err) is (code == WRONG)
     assert bool(asked[0]) is (code == OK)
 

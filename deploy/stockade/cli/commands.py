@@ -172,7 +172,7 @@ def panic(
     words = () if seconds is None else (str(seconds),)
     request = Request("panic", ids=tuple(jails or ()), words=words, by=actions.person())
     which = f" in {', '.join(jails)}" if jails else ""
-    question = f"Lift all bans{which} on {{}} and make no further ones?"
+    question = f"Lift all bans{which} on {{}} and make no more?"
     return actions.order(options, request, question, sure=yes)
 
 

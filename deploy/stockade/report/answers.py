@@ -112,8 +112,8 @@ def show_pauses(console: Console, results: Iterable[HostResult]) -> None:
         for pause in status.pauses:
             paused[_pause(pause)].append(result.host)
         held += [
-            f"{plain(result.host)}: HELD: jail {plain(jail.name)} keeps {count(jail.held, 'ban')} "
-            "back: stockade release makes them, --drop forgets them"
+            f"{plain(result.host)}: HELD: {count(jail.held, 'ban')} of {plain(jail.name)}: "
+            "stockade release [--drop]"
             for jail in status.jails
             if jail.held
         ]
@@ -128,8 +128,8 @@ def _pause(pause: PauseStatus) -> str:
     since = "" if pause.since is None else f" since {_moment(pause.since)}"
     by = f" by {plain(pause.by)}" if pause.by else ""
     end = "" if pause.until is None else f" {_moment(pause.until)} or"
-    who = f"jail {plain(pause.jail)} bans nobody" if pause.jail else "nobody is banned"
-    return f"PAUSED{since}{by}: {who} until{end} stockade resume"
+    who = f"{plain(pause.jail)} " if pause.jail else ""
+    return f"{who}PAUSED{since}{by}, until{end} stockade resume"
 
 
 def _moment(at: float) -> str:
