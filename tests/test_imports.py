@@ -91,7 +91,8 @@ AGENT |= {
     "actions": BASE
     | {"config", "control.protocol", "firewall", "guard", "ignorecommand", "log", "outcomes"}
     | {"records", "resolver"},
-    "brake": BASE | {"guard", "ignore", "log", "records"},
+    "pauses": set(),
+    "brake": BASE | {"guard", "ignore", "log", "pauses", "records"},
     "status": BASE
     | {
         "brake",

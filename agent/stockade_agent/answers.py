@@ -27,6 +27,8 @@ from stockade_agent.specs import Config
 
 ALL = ["all"]
 DROP = "drop"
+MAX_BY = 100
+"""Characters that are kept of who panicked."""
 RESTART, UNBAN, IF_EXISTS = "restart", "unban", "if-exists"
 
 
@@ -122,15 +124,19 @@ def _unban(pipe: Pipe, request: Request, now: float) -> Any:
 
 def _panic(pipe: Pipe, request: Request, now: float) -> Any:
     jails = [pipe.guards.running(name).name for name in request.ids] or [EVERY]
-    pipe.brake.pause(jails, now + _seconds(request.words[0]) if request.words else None)
+    until = now + _seconds(request.words[0]) if request.words else None
+    pipe.brake.pause(jails, until, now, request.by[:MAX_BY])
     told = ", ".join(request.ids) or "all jails"
-    pipe.log.warning(f"panic: {told}: nobody is banned any more")  # noqa: G004 - no logger
+    by = f" ({request.by[:MAX_BY]})" if request.by else ""
+    pipe.log.warning(f"panic: {told}: nobody is banned any more{by}")  # noqa: G004 - no logger
+    meant = [guard for guard in pipe.guards.values() if EVERY in jails or guard.name in jails]
+    count = sum(guard.jail.banned_now for guard in meant)
     lifted = [id_ for jail in jails for id_ in pipe.unban(jail, ALL, now)]
     # Without any ban to lift nothing was committed, and the pause must outlive a crash, too.
     pipe.records.commit(now)
     if pipe.enforcement.problem:
         raise ControlError(f"paused, but the firewall has bans: {pipe.enforcement.problem}")
-    return {"changed": list(dict.fromkeys(lifted))}
+    return {"changed": list(dict.fromkeys(lifted)), "count": count, "until": until}
 
 
 def _seconds(word: str) -> float:
@@ -155,9 +161,13 @@ def _resume(pipe: Pipe, request: Request, now: float) -> Any:
 def _release(pipe: Pipe, request: Request, now: float) -> Any:
     if request.words not in ((), (DROP,)):
         raise ControlError(f"release: unknown word {request.words[0]!r}")
-    guard = pipe.guards.running(request.jail)
-    decide = partial(pipe.brake.release, guard, now, drop=request.words == (DROP,))
-    return {"changed": [ban.id for ban in pipe.by_hand(guard, decide, now)]}
+    guards = [pipe.guards.running(request.jail)] if request.jail else list(pipe.guards.values())
+    held, changed = 0, list[str]()
+    for guard in guards:
+        held += pipe.brake.held(guard.name)
+        decide = partial(pipe.brake.release, guard, now, drop=request.words == (DROP,))
+        changed += [ban.id for ban in pipe.by_hand(guard, decide, now)]
+    return {"changed": list(dict.fromkeys(changed)), "held": held}
 
 
 def _meant(guard: Guard, id_: str) -> list[str]:

@@ -3,7 +3,7 @@
 
     brake = Brake(records, log)
     bans = brake.passed(guard, bans, now)   # what of them goes on
-    brake.pause(["sshd"], until)            # panic: nothing goes on until then, or until
+    brake.pause(["sshd"], until, now)       # panic: nothing goes on until then, or until
     brake.resume(["sshd"])
     brake.release(guard, now)               # what was held back for an answer
 
@@ -19,13 +19,13 @@ import json
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Callable, Optional
 
 from stockade_agent.guard import Guard
 from stockade_agent.ignore import Networks
 from stockade_agent.log import Log
 from stockade_agent.model import Ban, Target, target
+from stockade_agent.pauses import Pause, finite, noted, recalled
 from stockade_agent.records import Records
 from stockade_agent.specs import Shield
 
@@ -126,7 +126,7 @@ class Brake:
 
     def __init__(self, records: Records, log: Log, connected: Connected) -> None:
         self._records, self._log, self._connected = records, log, connected
-        self._paused: dict[str, Optional[float]] = {}
+        self._paused: dict[str, Pause] = {}
         self._surges: dict[str, _Surge] = {}
         self._crowds: dict[str, _Crowd] = {}
         self._changed = False
@@ -147,10 +147,15 @@ class Brake:
 
     # ---- pauses
 
-    def pause(self, jails: Iterable[str], until: Optional[float]) -> None:
-        """Let no ban of these jails go on until then; for None until ``resume``."""
+    def pause(self, jails: Iterable[str], until: Optional[float], now: float, by: str = "") -> None:
+        """Let no ban of these jails go on until then; for None until ``resume``.
+
+        A pause that is in force goes on being the one of who began it.
+        """
+        standing = self.pauses(now)
         for jail in jails:
-            self._paused[jail] = until
+            begun = standing.get(jail, Pause(None, now, by))
+            self._paused[jail] = Pause(until, begun.since, begun.by)
         self._changed = True
         self._keep()
 
@@ -167,8 +172,7 @@ class Brake:
         """Return whether a jail's bans go on to nobody."""
         found = [name for name in dict.fromkeys((EVERY, jail)) if name in self._paused]
         for name in found:
-            until = self._paused[name]
-            if until is None or now < until:
+            if self._paused[name].lasts(now):
                 return True
             del self._paused[name]
             self._changed = True
@@ -179,18 +183,14 @@ class Brake:
         """Return whether bans of all jails are paused, not only of some that were named."""
         return self.is_paused(EVERY, now)
 
-    def until(self, jail: str) -> Optional[float]:
-        """Return when the pause of a jail ends, or None: not before ``resume``."""
-        ends = [self._paused[name] for name in (EVERY, jail) if name in self._paused]
-        return None if None in ends else max(end for end in ends if end is not None)
+    def pauses(self, now: float) -> dict[str, Pause]:
+        """Return what is in force, by jail; ``EVERY`` stands for all of them."""
+        return {jail: pause for jail, pause in self._paused.items() if pause.lasts(now)}
 
     # ---- surges
 
     def problem(self, jail: str, now: float) -> str:
-        """Return what an operator must know of a jail's bans, or ""."""
-        if self.is_paused(jail, now):
-            end = self.until(jail)
-            return f"PAUSED: nobody is banned until {_moment(end) if end else 'you resume'}"
+        """Return what an operator must know of a jail's bans, pauses apart, or ""."""
         surge = self._surges.get(jail)
         if surge is None or not surge.why:
             return ""
@@ -319,7 +319,7 @@ class Brake:
             return
         self._changed = False
         surges = {jail: vars(surge) for jail, surge in self._surges.items()}
-        self._records.note(_NOTE, json.dumps({"paused": self._paused, "surges": surges}))
+        self._records.note(_NOTE, json.dumps({**noted(self._paused), "surges": surges}))
 
     def _recall(self) -> None:
         text = self._records.noted(_NOTE)
@@ -327,10 +327,7 @@ class Brake:
             return
         try:
             kept: Any = json.loads(text)
-            self._paused = {
-                jail: None if until is None else _finite(until)
-                for jail, until in kept["paused"].items()
-            }
+            self._paused = recalled(kept)
             self._surges = {jail: _surge(**surge) for jail, surge in kept["surges"].items()}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             # A pause that can be read stays: whoever panicked wants no bans.
@@ -343,17 +340,7 @@ def _surge(**kept: Any) -> _Surge:
     for name, standard in vars(_Surge()).items():
         value = getattr(surge, name)
         if isinstance(standard, float):
-            setattr(surge, name, _finite(value))
+            setattr(surge, name, finite(value))
         elif type(value) is not type(standard):
             raise TypeError(f"{name} is {value!r}")
     return surge
-
-
-def _finite(kept: Any) -> float:
-    if not isinstance(kept, (int, float)) or not math.isfinite(kept):
-        raise TypeError(f"{kept!r} is no number")
-    return float(kept)
-
-
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - local time

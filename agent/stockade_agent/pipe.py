@@ -316,6 +316,7 @@ class Pipe:
             ),
             [*map(str, self.guards.faults), *self.records.faults],
             status.never_banned(self._protected, guards),
+            status.of_pauses(self.brake, now),
             now=now,
             started_at=self._started_at,
             lines=self._lines,

@@ -16,6 +16,7 @@ from stockade_agent.control.protocol import (
     BanStatus,
     FirewallStatus,
     JailStatus,
+    PauseStatus,
 )
 from stockade_agent.control.rows import Rows
 from stockade_agent.enforcement import Enforcement
@@ -35,6 +36,7 @@ def of_agent(
     firewall: FirewallStatus,
     faults: Iterable[str],
     never_banned: Iterable[str],
+    pauses: Iterable[PauseStatus],
     *,
     now: float,
     started_at: float,
@@ -53,6 +55,7 @@ def of_agent(
         jails=tuple(jails),
         faults=tuple(faults),
         never_banned=tuple(never_banned),
+        pauses=tuple(pauses),
     )
 
 
@@ -134,6 +137,12 @@ def of_firewall(
         healed_at=healing.at,
         healed_after=healing.by,
     )
+
+
+def of_pauses(brake: Brake, now: float) -> tuple[PauseStatus, ...]:
+    """Return what ``panic`` began and nothing has ended."""
+    pauses = brake.pauses(now).items()
+    return tuple(PauseStatus(jail, one.since, one.until, one.by) for jail, one in pauses)
 
 
 def never_banned(protected: Protected, guards: Iterable[Guard]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from stockade_agent.control.protocol import (
     BanStatus,
     FirewallStatus,
     JailStatus,
+    PauseStatus,
 )
 from stockade_agent.plain import plain
 
@@ -32,13 +33,8 @@ def lines(answer: AgentStatus, *, detailed: bool = False) -> Iterator[str]:
         f"pid {answer.pid}, up {up}, {memory:.1f} MiB, {_count(answer.lines)} lines read",
     )
     yield from _firewall(answer.firewall, answer.now)
-    paused = [jail.name for jail in answer.jails if jail.paused]
-    if paused:
-        every = len(paused) == len([jail for jail in answer.jails if jail.state != "failed"])
-        who = "all jails" if every else ", ".join(paused)
-        yield from _wrapped(
-            "PAUSED: ", f"{who}: nobody is banned but by hand; stockade-agent resume"
-        )
+    for pause in answer.pauses:
+        yield from _wrapped("PAUSED: ", _pause(pause, answer.now))
     for fault in answer.faults:
         yield from _wrapped("fault: ", fault)
     yield ""
@@ -84,6 +80,15 @@ def _firewall(firewall: FirewallStatus, now: float) -> Iterator[str]:
         yield from _wrapped("firewall: ", f"PROBLEM: {firewall.problem}")
     for warning in firewall.warnings:
         yield from _wrapped("firewall: ", warning)
+
+
+def _pause(pause: PauseStatus, now: float) -> str:
+    who = f"jail {pause.jail}" if pause.jail else "all jails"
+    end = "" if pause.until is None else f" for {duration(pause.until - now)} more, or"
+    since = "" if pause.since is None else f" {duration(now - pause.since)} ago"
+    by = f" by {pause.by}" if pause.by else ""
+    begun = f"; paused{since}{by}" if since or by else ""
+    return f"{who}: nobody is banned but by hand{end} until stockade-agent resume{begun}"
 
 
 def _row(jail: JailStatus) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 
-Mode = Literal["push", "check", "status"]
-"""``push`` converges, ``check`` says what push would change, ``status`` only asks the agent."""
+Mode = Literal["push", "check", "ask"]
+"""``push`` converges, ``check`` says what push would change, ``ask`` only puts a request to the
+agent."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ class HostResult:
             ``unreachable``. In check mode ``changed`` means: push would change it.
         error: one line for a person, or "".
         agent: the agent's answer to ``status`` (``AgentStatus.to_json``), or None.
+        answer: the agent's reply to any other request, as ``control.protocol`` has it, or None.
         notes: what else a person should know, a line each, such as foreign files left alone.
         seconds: from the first packet to the answer.
     """
@@ -166,6 +168,7 @@ class HostResult:
     changes: Sequence[Change] = ()
     facts: Facts | None = None
     agent: Mapping[str, Any] | None = None
+    answer: Mapping[str, Any] | None = None
     error: str = ""
     remedy: str = ""
     notes: Sequence[str] = ()

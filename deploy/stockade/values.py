@@ -17,6 +17,7 @@ from typing import Any
 from stockade.document import Node
 from stockade.errors import InputError
 from stockade_agent.config import values as config
+from stockade_agent.config.surge import surge as config_surge
 
 
 Reader = Callable[[Node], Any]
@@ -67,6 +68,14 @@ def prefix6(node: Node) -> int:
     """The length of a prefix of IPv6."""
     value = number(node)
     config.prefix6_length(str(value))
+    return value
+
+
+def surge(node: Node) -> str:
+    """What a jail does when it bans very many, as jails write it: ``hold[floor=50]``."""
+    # YAML takes the word off for false.
+    value = "off" if node.data is False else text(node)
+    config_surge(value)
     return value
 
 
@@ -171,6 +180,7 @@ KINDS: Mapping[str, Reader] = {
     "ports": ports,
     "prefix6": prefix6,
     "seconds": seconds,
+    "surge": surge,
     "switch": switch,
     "text": text,
     "texts": texts,

@@ -4,6 +4,8 @@
 import pytest
 
 from agent.piped import NOW, Agent
+from stockade_agent import answers
+from stockade_agent.control.protocol import Request
 from stockade_agent.errors import ControlError, NoJailError
 
 
@@ -92,6 +94,37 @@ def test_one_jail_of_all_that_are_paused(agent):
     agent.ask("panic", "60")
     agent.now += 60
     assert {"changed": []} == agent.ask("resume", ids=("sshd",))
+
+
+def test_a_panic_counts_and_is_told_in_the_status(agent):
+    """Each jail's ban is one; since when, until when and by whom stands in the status."""
+    for jail in ("sshd", "web"):
+        agent.ask("ban", jail=jail, ids=("192.0.2.1",))
+    request = Request("panic", words=("60",), by="anna\x1b[2J" + "x" * 200)
+    told = answers.answer(agent.pipe, request, NOW)
+    (pause,) = agent.ask("status")["pauses"]
+
+    assert {"changed": ["192.0.2.1"], "count": 2, "until": NOW + 60} == told
+    assert ("", NOW, NOW + 60) == (pause["jail"], pause["since"], pause["until"])
+    assert 100 == len(pause["by"])
+    assert "nobody is banned any more (anna\\x1b[2J" in agent.said.getvalue()
+    agent.now = NOW + 60
+    assert () == agent.ask("status")["pauses"]
+
+
+def test_release_of_all_jails(agent):
+    """Without a jail it is all of them that make, or forget, what they held back."""
+    agent.write(JAIL_CONF.replace("maxretry = 3", "maxretry = 1\nsurge = hold[floor=1]"))
+    agent.reload()
+    for jail in ("sshd", "web"):
+        for number in range(1, 4):
+            agent.ask("attempt", jail=jail, ids=(f"192.0.2.{number}",))
+    assert ["192.0.2.1"] == agent.banned("sshd") == agent.banned("web")
+
+    told = agent.ask("release", "drop", jail="sshd")
+    assert {"changed": [], "held": 2} == told
+    assert {"changed": ["192.0.2.2", "192.0.2.3"], "held": 2} == agent.ask("release")
+    assert ["192.0.2.1"] == agent.banned("sshd")
 
 
 @pytest.mark.parametrize("word", ["inf", "nan", "-1", "0", "x"])

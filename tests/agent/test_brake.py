@@ -2,6 +2,7 @@
 """Does a pause pause, and is a surge of bans told from what is usual, without helping attackers?"""
 
 import io
+import json
 import random
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from stockade_agent.brake import EVERY, HALF_LIFE, MOST_HELD, WINDOW, Brake
 from stockade_agent.guard import Guard
 from stockade_agent.log import Log
 from stockade_agent.model import target
+from stockade_agent.pauses import Pause
 from stockade_agent.protected import Protected
 from stockade_agent.records import Records
 from stockade_agent.specs import FilterSpec, JailSpec, Shield, Surge
@@ -84,13 +86,13 @@ def scene(tmp_path):
 
 def test_nothing_goes_on_in_a_pause(scene):
     """Failures are counted, and whoever would be banned is told; no ban is left anywhere."""
-    scene.brake.pause(["web"], None)
+    scene.brake.pause(["web"], None, NOW)
 
     assert [] == scene.ban("192.0.2.7", "192.0.2.8")
     assert {} == scene.guard.jail.banned
     assert (2, 0) == (scene.guard.jail.failed_total, scene.guard.jail.banned_total)
     assert "192.0.2.7 would be banned, but bans are paused" in scene.said.getvalue()
-    assert scene.problem.startswith("PAUSED: nobody is banned until you resume")
+    assert scene.brake.is_paused("web", NOW)
     assert ["web"] == scene.brake.resume(["web"])
     assert ["192.0.2.7"] == scene.ban("192.0.2.7")
     assert "" == scene.problem
@@ -98,7 +100,7 @@ def test_nothing_goes_on_in_a_pause(scene):
 
 def test_bans_by_hand_go_on_in_a_pause(scene):
     """Who bans by hand in a pause means it."""
-    scene.brake.pause([EVERY], None)
+    scene.brake.pause([EVERY], None, NOW)
     ban = scene.guard.jail.ban("192.0.2.7", NOW)
 
     assert [ban] == scene.brake.passed(scene.guard, [ban], NOW)
@@ -107,7 +109,7 @@ def test_bans_by_hand_go_on_in_a_pause(scene):
 @pytest.mark.parametrize("jail", [EVERY, "web"])
 def test_a_pause_ends_by_itself(scene, jail):
     """At its time bans go on, and it is said."""
-    scene.brake.pause([jail], NOW + 60)
+    scene.brake.pause([jail], NOW + 60, NOW)
     assert [] == scene.ban("192.0.2.7")
     scene.now = NOW + 60
 
@@ -118,7 +120,7 @@ def test_a_pause_ends_by_itself(scene, jail):
 
 def test_a_pause_of_another_jail(scene):
     """It concerns that one alone."""
-    scene.brake.pause(["sshd"], None)
+    scene.brake.pause(["sshd"], None, NOW)
 
     assert ["192.0.2.7"] == scene.ban("192.0.2.7")
     assert [] == scene.brake.resume(["web"])
@@ -127,10 +129,39 @@ def test_a_pause_of_another_jail(scene):
 
 def test_a_pause_survives_a_restart(scene):
     """Whoever panicked wants no bans after a reboot either."""
-    scene.brake.pause([EVERY], NOW + 60)
+    scene.brake.pause([EVERY], NOW + 60, NOW)
     scene.restart()
 
     assert [] == scene.ban("192.0.2.7")
+
+
+def test_who_paused_and_since_when_is_kept(scene):
+    """Over a restart, too; who pauses once more only says until when."""
+    scene.brake.pause([EVERY], NOW + 60, NOW, "anna@desk")
+    scene.restart()
+    scene.brake.pause([EVERY], None, NOW + 5, "bob")
+
+    assert {EVERY: Pause(None, NOW, "anna@desk")} == scene.brake.pauses(NOW + 5)
+
+
+def test_a_pause_after_one_that_is_over_is_another(scene):
+    """It began when it was asked for, by who asked."""
+    scene.brake.pause(["web"], NOW + 60, NOW, "anna")
+    assert {} == scene.brake.pauses(NOW + 60)
+    scene.brake.pause(["web"], NOW + 120, NOW + 60, "bob")
+
+    assert {"web": Pause(NOW + 120, NOW + 60, "bob")} == scene.brake.pauses(NOW + 60)
+
+
+def test_a_pause_of_an_agent_that_knew_no_beginning(scene):
+    """A push that brings a newer agent ends no pause, and neither does going back."""
+    scene.records.note("brake", '{"paused": {"": null}, "surges": {}}')
+    scene.restart()
+    assert [] == scene.ban("192.0.2.7")
+    assert {"": Pause(None)} == scene.brake.pauses(NOW)
+    scene.brake.pause(["web"], NOW + 60, NOW, "anna")
+
+    assert {"": None, "web": NOW + 60} == json.loads(scene.records.noted("brake"))["paused"]
 
 
 def test_a_surge_is_said_and_bans_go_on(scene):

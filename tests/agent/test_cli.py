@@ -2,6 +2,8 @@
 """Do the commands say what a person or a program needs, and end with the right code?"""
 
 import json
+import os
+import pwd
 import subprocess
 import sys
 
@@ -150,6 +152,7 @@ def test_panic_wants_to_know_for_how_long(etc, capsys, time):
         (["panic"], ("panic", "", ())),
         (["panic", "sshd", "web", "--for", "2h"], ("panic", "", ("sshd", "web"), "7200.0")),
         (["resume", "sshd"], ("resume", "", ("sshd",))),
+        (["release"], ("release", "", ())),
         (["release", "sshd"], ("release", "sshd", ())),
         (["release", "sshd", "--drop"], ("release", "sshd", (), "drop")),
         (["unban", "192.0.2.7"], ("unban", "", ("192.0.2.7",))),
@@ -176,6 +179,33 @@ def test_what_the_agent_is_asked(monkeypatch, capsys, words, asked):
     assert 0 == cli.main([*words, "--socket", "/run/x"])
     assert [("/run/x", *asked)] == requests
     assert capsys.readouterr().out.endswith("ed: 192.0.2.7, \\x1b[31m\n")
+
+
+@pytest.mark.parametrize(
+    "sudo, name",
+    [("anna", "anna"), ("", pwd.getpwuid(os.getuid()).pw_name)],
+    ids=["through-sudo", "as-oneself"],
+)
+def test_panic_says_who_asks(monkeypatch, sudo, name):
+    """Whoever finds a host paused is told whom to call."""
+    asked = []
+    monkeypatch.setenv("SUDO_USER", sudo)
+    monkeypatch.setattr(
+        "stockade_agent.control.client.ask",
+        lambda _path, request: asked.append(request) or {"changed": []},
+    )
+
+    assert 0 == cli.main(["panic", "--socket", "/run/x"])
+    assert [name] == [request.by for request in asked]
+
+
+def test_release_says_how_many_were_dropped(monkeypatch, capsys):
+    """What is forgotten is counted; where nothing waited, that is said."""
+    for held, said in ((3, "dropped: 3\n"), (0, "none was held back\n")):
+        told = {"changed": [], "held": held}
+        monkeypatch.setattr("stockade_agent.control.client.ask", lambda _p, _r, told=told: told)
+        assert 0 == cli.main(["release", "--drop", "--socket", "/run/x"])
+        assert said == capsys.readouterr().out
 
 
 def test_unban_says_what_holds_an_address(monkeypatch, capsys):

@@ -11,6 +11,7 @@ from stockade_agent.control.protocol import (
     BanStatus,
     FirewallStatus,
     JailStatus,
+    PauseStatus,
 )
 from stockade_agent.table import WIDTH, duration, lines
 
@@ -144,10 +145,25 @@ def test_duration(seconds, text):
     assert text == duration(seconds)
 
 
-def test_a_pause_is_said_first():
-    """Who looks at three in the morning sees at once that nobody is banned."""
-    some = list(lines(answer(jail(paused=True), jail(name="web"))))
-    every = list(lines(answer(jail(paused=True), jail(name="web", state="failed"))))
+@pytest.mark.parametrize(
+    "pause, words",
+    [
+        (
+            PauseStatus("", None, None, ""),
+            "all jails: nobody is banned but by hand until stockade-agent resume",
+        ),
+        (
+            PauseStatus("sshd", 939.0, 4600.0, "anna@desk\x1b"),
+            (
+                "jail sshd: nobody is banned but by hand for 1 h more, or until "
+                "stockade-agent resume; paused 1 min 1 s ago by anna@desk\\x1b"
+            ),
+        ),
+    ],
+    ids=["nothing-known", "all-known"],
+)
+def test_a_pause_is_said_first(pause, words):
+    """Who looks at three in the morning sees at once that nobody is banned, and whom to ask."""
+    told = list(lines(replace(answer(jail(paused=True)), pauses=(pause,))))
 
-    assert "PAUSED: sshd: nobody is banned but by hand; stockade-agent resume" == some[2]
-    assert "PAUSED: all jails: nobody is banned but by hand; stockade-agent resume" == every[2]
+    assert f"PAUSED: {words}" == " ".join(line.strip() for line in told[2 : told.index("")])

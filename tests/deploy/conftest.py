@@ -96,6 +96,7 @@ class FakeHost:
         self.set_packages("nftables", "iptables")
         self.jails = {"sshd": ("running", "")}
         self.proved_at = 1.0
+        self.asked, self.replies = [], {}
         self.script("systemctl", SYSTEMCTL)
         self.script("dpkg-query", DPKG_QUERY)
         for name in ("nft", "iptables"):
@@ -154,10 +155,17 @@ class FakeHost:
                 line, _ = self._listener.accept()
             except OSError:
                 return
-            with line, contextlib.suppress(OSError):
-                line.recv(4096)
+            # A client that is killed sends nothing.
+            with line, contextlib.suppress(OSError, json.JSONDecodeError):
+                request = json.loads(line.recv(4096))
                 if self.unit()["active"] == "active":
-                    line.sendall(json.dumps({"ok": True, "result": self.status()}).encode() + b"\n")
+                    line.sendall(json.dumps(self.reply(request)).encode() + b"\n")
+
+    def reply(self, request):
+        self.asked.append(request)
+        if request["command"] == "status":
+            return {"ok": True, "result": self.status()}
+        return self.replies[request["command"]]
 
     def status(self):
         return {

@@ -185,7 +185,7 @@ def test_steady_state_sends_a_few_kilobytes(fake_host, local, make_manifest):
 
 def test_status_tells_that_no_agent_is_installed(converge, make_manifest):
     """A host without an agent is a failure with the remedy, not a traceback."""
-    result = converge(make_manifest(files=()), "status")
+    result = converge(make_manifest(files=()), "ask")
 
     assert ("failed", "no agent is installed") == (result.outcome, result.error)
 
@@ -194,7 +194,7 @@ def test_status_carries_the_agents_own_answer(fake_host, converge, make_manifest
     """The agent's answer comes through as it is."""
     converge(make_manifest())
 
-    result = converge(make_manifest(files=()), "status")
+    result = converge(make_manifest(files=()), "ask")
 
     assert ("ok", fake_host.status()) == (result.outcome, result.agent)
 
@@ -204,7 +204,7 @@ def test_status_of_a_stopped_agent(fake_host, converge, make_manifest):
     converge(make_manifest())
     fake_host.set_unit(active="failed")
 
-    result = converge(make_manifest(files=()), "status")
+    result = converge(make_manifest(files=()), "ask")
 
     assert ("failed", "the agent does not run and does not answer") == (
         result.outcome,

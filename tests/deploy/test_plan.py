@@ -205,6 +205,30 @@ HOSTS = "all:\n  hosts:\n    web1:\n"
             id="jail-value",
         ),
         pytest.param(
+            {"host_vars/web1.yml": "sshd_mode: ddos\nsshd_surge: hodl\n"},
+            "inventory/host_vars/web1.yml:2:13: sshd_surge: unknown word 'hodl' "
+            "(did you mean hold?)",
+            id="surge",
+        ),
+        pytest.param(
+            {"group_vars/all.yml": "base_surge: hold[flor=5]\n"},
+            "inventory/group_vars/all.yml:1:13: base_surge: unknown limit 'flor' "
+            "(did you mean floor?)",
+            id="surge-of-all-jails",
+        ),
+        pytest.param(
+            {"group_vars/all.yml": "sshd_filtertime: -1\n"},
+            "inventory/group_vars/all.yml:1:18: sshd_filtertime: -1 is less than nothing "
+            "(0 lets a line take any time)",
+            id="filtertime",
+        ),
+        pytest.param(
+            {"group_vars/all.yml": "stockade_jails:\n  sshd:\n    surge: hold[share=101]\n"},
+            "inventory/group_vars/all.yml:3:12: jail sshd: surge: a share of 101 percent can "
+            "never be reached (100 is the most)",
+            id="surge-in-a-jail",
+        ),
+        pytest.param(
             {
                 "group_vars/all.yml": "stockade_jails:\n  vnc:\n    enabled: true\n"
                 "    logpath:\n      - /a\n      - /b\n    filter: sshdd\n"

@@ -335,12 +335,13 @@ def test_the_document_is_stable():
 
     assert {
         "schema", "command", "changed", "exit", "interrupted", "hosts", "summary", "under_way",
-        "not_begun", "errors",
+        "not_begun", "errors", "paused", "held",
     } == told.keys()  # fmt: skip
     assert (1, "push", True, 0) == (told["schema"], told["command"], told["changed"], told["exit"])
     assert {"ok": 1, "changed": 1, "failed": 0, "refused": 0, "unreachable": 0} == told["summary"]
     assert {
-        "host", "outcome", "changes", "facts", "agent", "error", "remedy", "notes", "seconds",
+        "host", "outcome", "changes", "facts", "agent", "answer", "error", "remedy", "notes",
+        "seconds",
     } == told["hosts"][0].keys()  # fmt: skip
 
 

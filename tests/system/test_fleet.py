@@ -37,6 +37,27 @@ def test_an_unreachable_host_does_not_stop_the_others(lab, tmp_path, good):
     assert answer.host(good.name)["outcome"] in {"ok", "changed"}
 
 
+def test_panic_on_many_hosts(lab, tmp_path, good):
+    """It wants --yes where nobody can be asked; the host that answers is paused, exit 4."""
+    controller = fleet(lab, tmp_path, good, ansible_host="10.77.250.250", ansible_ssh_timeout=2)
+    controller.push("--limit", good.name)
+    good.run("stockade-agent ban sshd 192.0.2.7")
+
+    unsure = controller.stockade("panic", json=False)
+    sure = controller.stockade("panic", "--yes", json=False)
+    status = controller.stockade("status", "--limit", good.name)
+    resumed = controller.stockade("resume")
+
+    assert (1, "") == (unsure.rc, unsure.stdout)
+    assert "for 2 hosts" in unsure.stderr
+    assert 4 == sure.rc
+    assert "bad unreachable: " in sure.stdout
+    assert f"{good.name}  paused until stockade resume, 1 ban lifted\n" in sure.stdout
+    assert sure.stdout.endswith("1 of 2 hosts paused, 1 ban lifted\n")
+    assert [good.name] == list(status.document["paused"])
+    assert (4, ["all"]) == (resumed.rc, resumed.host(good.name)["answer"]["result"]["changed"])
+
+
 def test_a_changed_host_key_is_refused_loudly(lab, tmp_path, good):
     """A host that shows another key than known_hosts has is not talked to."""
     other = lab.boot("debian12-31")
@@ -84,7 +105,7 @@ def test_a_refused_key_is_explained(lab, tmp_path, good):
     ],
 )
 def test_push_through_sudo(lab, tmp_path, good, become, monkeypatch):
-    """A user who is root only through sudo, with or without a password, can push."""
+    """A user who is root only through sudo, with or without a password, can push and resume."""
     from lab import kinds  # noqa: PLC0415
 
     monkeypatch.setenv("SUDO", kinds.PASSWORDER_PASSWORD)
@@ -92,9 +113,12 @@ def test_push_through_sudo(lab, tmp_path, good, become, monkeypatch):
 
     answer = controller.stockade("push", "--limit", "bad")
 
+    resumed = controller.stockade("resume", "--limit", "bad")
+
     assert 0 == answer.rc, answer.stderr
     assert answer.host("bad")["outcome"] in {"ok", "changed"}
     assert kinds.PASSWORDER_PASSWORD not in answer.stdout + answer.stderr
+    assert {"changed": []} == resumed.host("bad")["answer"]["result"]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ end what panic began: bans go on
   stockade-agent resume nginx-botsearch"""
 RELEASE = """\
 make the bans of a surge that a jail with surge = hold keeps back
-  stockade-agent release sshd
+  stockade-agent release
   stockade-agent release sshd --drop"""
 RELOAD = """\
 read the configuration again; one that is wrong changes nothing
@@ -100,7 +100,7 @@ def add(commands: Commands) -> None:
     resume = commands.add("resume", _resume, RESUME, commands.output, commands.where)
     resume.add_argument("jails", metavar="JAIL", nargs="*", help="default: all")
     release = commands.add("release", _release, RELEASE, commands.output, commands.where)
-    release.add_argument("jail", metavar="JAIL")
+    release.add_argument("jail", metavar="JAIL", nargs="?", default="", help="default: all")
     release.add_argument("--drop", action="store_true", help="forget them instead")
     commands.add("reload", _reload, RELOAD, commands.output, commands.where)
     commands.add("ping", _ping, PING, commands.output, commands.where)
@@ -185,7 +185,7 @@ def _panic(asked: argparse.Namespace) -> int:
             print("stockade-agent panic: --for: for example 30m", file=sys.stderr)
             return USAGE
         words = (str(seconds),)
-    changed = _ask(asked, "panic", "", asked.jails, words)["changed"]
+    changed = _ask(asked, "panic", "", asked.jails, words, _person())["changed"]
     return _changed(asked, changed, "paused; unbanned", "paused; nobody was banned")
 
 
@@ -196,8 +196,10 @@ def _resume(asked: argparse.Namespace) -> int:
 
 def _release(asked: argparse.Namespace) -> int:
     words = ("drop",) if asked.drop else ()
-    changed = _ask(asked, "release", asked.jail, (), words)["changed"]
-    return _changed(asked, changed, "banned", "dropped" if asked.drop else "none was held back")
+    told = _ask(asked, "release", asked.jail, (), words)
+    held = told.get("held", 0) if asked.drop else 0
+    none = f"dropped: {held}" if held else "none was held back"
+    return _changed(asked, told["changed"], "banned", none)
 
 
 def _reload(asked: argparse.Namespace) -> int:
@@ -247,14 +249,26 @@ def _ask(
     jail: str = "",
     ids: Sequence[str] = (),
     words: Sequence[str] = (),
+    by: str = "",
 ) -> Any:
     from stockade_agent.control.client import ask  # noqa: PLC0415 - see _check
     from stockade_agent.control.protocol import Request  # noqa: PLC0415 - see _check
 
     return ask(
         asked.socket or socket_of(asked.config),
-        Request(command, jail, tuple(ids), words=tuple(words)),
+        Request(command, jail, tuple(ids), words=tuple(words), by=by),
     )
+
+
+def _person() -> str:
+    """Return who sits here: who became root by sudo, or else this process's user."""
+    import pwd  # noqa: PLC0415 - see _check
+
+    number = os.getuid()
+    try:
+        return os.environ.get("SUDO_USER") or pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def socket_of(directory: str) -> str:

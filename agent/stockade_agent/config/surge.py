@@ -12,6 +12,8 @@ from stockade_agent.specs import Surge
 
 
 MODES = ("alert", "hold", "off")
+NO = {"false": "off", "no": "off"}
+"""``off`` is a word for false to those who write YAML for us."""
 LIMITS = ("floor", "ratio", "share")
 
 
@@ -25,7 +27,7 @@ def surge(text: str) -> Surge:
         call = parse(text)
     except BadParameters as error:
         raise BadValue(str(error)) from None
-    mode = call.name.lower()
+    mode = NO.get(call.name.lower(), call.name.lower())
     if mode not in MODES:
         raise BadValue(f"unknown word {call.name!r}", nearest(mode, MODES) or "alert, hold or off")
     for name in call.parameters:

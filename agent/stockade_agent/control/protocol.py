@@ -13,9 +13,11 @@
                                                                 "absent": [id, …], "within":
                                                                 {absent id: [[jail, network], …]}}
     attempt   jail, ids, words (log lines, a failure each)       {"changed": [id, …]}: was counted
-    panic     ids (jails; none: all), words (seconds, or none)   {"changed": [id, …]}: was lifted
+    panic     ids (jails; none: all), words (seconds, or none),  {"changed": [id, …]: was lifted,
+              by                                                 "count": bans, "until": or null}
     resume    ids (jails; none: all)                             {"changed": [jail, …]}
-    release   jail, words (``drop`` or none)                     {"changed": [id, …]}: is banned
+    release   jail or all, words (``drop`` or none)              {"changed": [id, …]: is banned,
+                                                                 "held": how many waited}
     reload    jail or all, words (``restart``, ``unban``,        {"jails": […], "faults": […]}
               ``if-exists``)
     get       jail or the agent itself, option                   {"value": …}
@@ -151,6 +153,23 @@ class FirewallStatus:
 
 
 @dataclass(frozen=True)
+class PauseStatus:
+    """A pause in force, as ``panic`` began it.
+
+    Attributes:
+        jail: "" for all jails.
+        since: when; None if that is not known.
+        until: when it ends by itself, or None: not before ``resume``.
+        by: who asked for it, or "".
+    """
+
+    jail: str
+    since: Optional[float]
+    until: Optional[float]
+    by: str
+
+
+@dataclass(frozen=True)
 class AgentStatus:
     """The whole answer to ``status``.
 
@@ -172,6 +191,7 @@ class AgentStatus:
     jails: tuple[JailStatus, ...]
     faults: tuple[str, ...] = ()
     never_banned: tuple[str, ...] = ()
+    pauses: tuple[PauseStatus, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the object as JSON's own types; bans may be ``Rows``."""
@@ -192,6 +212,9 @@ class AgentStatus:
         known["jails"] = tuple(_jail(jail) for jail in data["jails"])
         known["faults"] = tuple(data.get("faults", ()))
         known["never_banned"] = tuple(data.get("never_banned", ()))
+        known["pauses"] = tuple(
+            PauseStatus(**_known(PauseStatus, pause)) for pause in data.get("pauses", ())
+        )
         return cls(**known)
 
 
@@ -202,6 +225,7 @@ class Request:
     Attributes:
         option: what ``get`` and ``set`` are about.
         words: values of the option, or what else a command takes.
+        by: the person who asks, for those who wonder later; nothing depends on it.
     """
 
     command: str
@@ -209,6 +233,7 @@ class Request:
     ids: tuple[str, ...] = field(default=())
     option: str = ""
     words: tuple[str, ...] = field(default=())
+    by: str = ""
 
     def to_line(self) -> bytes:
         """Return the request as it goes over the socket."""

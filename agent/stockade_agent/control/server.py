@@ -349,14 +349,14 @@ def _request(line: bytes) -> Optional[Request]:
         return None
     if not isinstance(data, dict):
         return None
-    texts = [data.get("command"), data.get("jail", ""), data.get("option", "")]
+    texts = [data.get("command"), *(data.get(name, "") for name in ("jail", "option", "by"))]
     lists = [data.get("ids", []), data.get("words", [])]
     if not all(isinstance(one, list) for one in lists):
         return None
     if not all(isinstance(text, str) for text in (*texts, *lists[0], *lists[1])):
         return None
-    command, jail, option = texts
-    return Request(command, jail, tuple(lists[0]), option, tuple(lists[1]))
+    command, jail, option, by = texts
+    return Request(command, jail, tuple(lists[0]), option, tuple(lists[1]), by)
 
 
 def _clear(path: str) -> None:

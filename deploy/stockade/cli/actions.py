@@ -3,28 +3,36 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import platform
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+import typer
 from rich.console import Console
 
 from stockade import bundle, inventory, roles
 from stockade.cli.options import Options
-from stockade.errors import InputError
+from stockade.errors import InputError, StockadeError
 from stockade.inventory import Inventory
 from stockade.model import Host, HostResult, Manifest, Mode
 from stockade.plan import plan as compile_manifests
 from stockade.push import Fleet, Settings
 from stockade.remote import KnownHosts, Remote
-from stockade.report import agents, json, keys, terminal
+from stockade.report import agents, answers, json, keys, terminal
+from stockade.report.text import names
+from stockade_agent.control.protocol import Request
 
 
 OK, WRONG, CHANGES, FAILED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 PARALLEL = 50
-VERBS: dict[Mode, str] = {"check": "planning", "push": "pushing", "status": "asking"}
+STATUS = Request("status")
+VERBS: dict[Mode, str] = {"check": "planning", "push": "pushing", "ask": "asking"}
 
 
 class Ended(NamedTuple):
@@ -42,6 +50,7 @@ def plan(options: Options, *, diff: bool) -> int:
         terminal.show_changes(console, ended.results, diff=diff)
         terminal.show_notes(console, ended.results)
         terminal.show_problems(console, ended.results)
+        answers.show_pauses(console, ended.results)
         console.print(terminal.summary(ended.results, planned=True), highlight=False)
     return ended.code
 
@@ -56,6 +65,7 @@ def push(options: Options, *, diff: bool) -> int:
         terminal.show_results(console, ended.results)
         terminal.show_notes(console, ended.results)
         terminal.show_problems(console, ended.results)
+        answers.show_pauses(console, ended.results)
         console.print(terminal.summary(ended.results, planned=False), highlight=False)
     return ended.code
 
@@ -63,15 +73,54 @@ def push(options: Options, *, diff: bool) -> int:
 def status(options: Options, host: str | None, jail: str | None) -> int:
     """Ask the agents."""
     fleet = _inventory(options)
-    chosen = fleet.hosts(host or options.limit)
-    jobs = [(one, Manifest(one.name, ())) for one in chosen]
-    ended = _over_hosts("status", options, fleet, jobs, "status", diff=False)
+    ended = _asked(options, fleet, fleet.hosts(host or options.limit), Request("status"))
     if not options.json:
+        console = Console()
         if host is not None and len(ended.results) == 1:
-            agents.show_host(Console(), ended.results[0], jail)
+            agents.show_host(console, ended.results[0], jail)
         else:
-            agents.show_status(Console(), ended.results, jail)
+            agents.show_status(console, ended.results, jail)
+        answers.show_pauses(console, ended.results)
     return ended.code
+
+
+def order(options: Options, request: Request, question: str = "", *, sure: bool = True) -> int:
+    """Have the agents do something.
+
+    Args:
+        question: what is asked of a person before more hosts than one are told, ``{}`` being
+            which; unless he is ``sure``.
+
+    Raises:
+        StockadeError: nobody is there who could say that he is sure.
+    """
+    fleet = _inventory(options)
+    chosen = fleet.hosts(options.limit)
+    if not sure and len(chosen) > 1:
+        many = f"{len(chosen)} hosts ({names([host.name for host in chosen])})"
+        if not sys.stdin.isatty():
+            raise StockadeError(
+                f"{request.command} would be for {many}, and there is no terminal to ask",
+                remedy="--yes does it, --limit names fewer",
+            )
+        if not typer.confirm(question.format(many), err=True):
+            print("stockade: nothing was done", file=sys.stderr)
+            return WRONG
+    ended = _asked(options, fleet, chosen, request)
+    if not options.json:
+        console = Console()
+        answers.show_answers(console, request, ended.results)
+        console.print(answers.summary(request, ended.results), highlight=False)
+    return ended.code
+
+
+def person() -> str:
+    """Return who sits here, and at which machine."""
+    try:
+        user = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a number that has no name
+        user = str(os.getuid())
+    return f"{user}@{platform.node()}"
 
 
 def hosts(options: Options) -> int:
@@ -133,6 +182,11 @@ def _compiled(command: str, options: Options, mode: Mode, *, diff: bool) -> Ende
     return _over_hosts(command, options, fleet, jobs, mode, diff=diff)
 
 
+def _asked(options: Options, fleet: Inventory, chosen: Sequence[Host], request: Request) -> Ended:
+    jobs = [(host, Manifest(host.name, ())) for host in chosen]
+    return _over_hosts(request.command, options, fleet, jobs, "ask", diff=False, ask=request)
+
+
 def _over_hosts(
     command: str,
     options: Options,
@@ -141,6 +195,7 @@ def _over_hosts(
     mode: Mode,
     *,
     diff: bool,
+    ask: Request = STATUS,
 ) -> Ended:
     console = Console(stderr=True)
     results: dict[str, HostResult] = {}
@@ -150,7 +205,7 @@ def _over_hosts(
         run = Fleet(
             remote,
             parallel=options.parallel or PARALLEL,
-            settings=Settings(diff=diff or options.json, trace=options.debug),
+            settings=Settings(diff=diff or options.json, trace=options.debug, ask=ask),
             progress=shown.phase,
             folders=(fleet.folder, fleet.folder / "roles"),
         )
@@ -202,7 +257,7 @@ def _gentle_interrupt(run: Fleet, say: Callable[[str], None]) -> Iterator[list[i
 
 def _code(results: Sequence[HostResult], *, planned: bool) -> int:
     outcomes = {result.outcome for result in results}
-    if outcomes & {"failed", "refused"}:
+    if outcomes & {"failed", "refused"} or answers.has_no_jail(results):
         return FAILED
     if "unreachable" in outcomes:
         return UNREACHABLE

@@ -14,12 +14,16 @@ from stockade.cli import actions
 from stockade.cli.options import (
     DebugOption,
     DiffOption,
+    ForOption,
     InventoryOption,
+    JailOption,
+    JailsOption,
     JsonOption,
     LimitOption,
     Options,
     ParallelOption,
 )
+from stockade_agent.control.protocol import Request
 
 
 app = typer.Typer(
@@ -120,9 +124,7 @@ def push(
 def status(
     context: typer.Context,
     host: Annotated[str | None, typer.Argument(metavar="[HOST]", show_default=False)] = None,
-    jail: Annotated[
-        str | None, typer.Option("--jail", "-j", metavar="JAIL", help="Only this jail.")
-    ] = None,
+    jail: JailOption = None,
     inventory: InventoryOption = None,
     limit: LimitOption = None,
     json: JsonOption = False,
@@ -141,6 +143,130 @@ def status(
     """
     options = Options(inventory, limit, json, parallel, debug).over(context)
     return actions.status(options, host, jail)
+
+
+@app.command()
+def panic(
+    context: typer.Context,
+    jails: JailsOption = None,
+    seconds: ForOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    inventory: InventoryOption = None,
+    limit: LimitOption = None,
+    json: JsonOption = False,
+    parallel: ParallelOption = None,
+    debug: DebugOption = False,
+) -> int:
+    """Lift every ban and make no further one, until resume.
+
+    Failures are counted meanwhile, and bans by hand are made. It holds over
+    restarts and pushes; status and push say so.
+
+    \b
+    Examples:
+      stockade panic
+      stockade panic --limit web --for 2h
+      stockade panic --jail nginx-botsearch --yes
+    """
+    options = Options(inventory, limit, json, parallel, debug).over(context)
+    words = () if seconds is None else (str(seconds),)
+    request = Request("panic", ids=tuple(jails or ()), words=words, by=actions.person())
+    which = f" in {', '.join(jails)}" if jails else ""
+    question = f"Lift all bans{which} on {{}} and make no more?"
+    return actions.order(options, request, question, sure=yes)
+
+
+@app.command()
+def resume(
+    context: typer.Context,
+    jails: JailsOption = None,
+    inventory: InventoryOption = None,
+    limit: LimitOption = None,
+    json: JsonOption = False,
+    parallel: ParallelOption = None,
+    debug: DebugOption = False,
+) -> int:
+    """End what panic began: bans go on.
+
+    \b
+    Examples:
+      stockade resume
+      stockade resume --limit web1 --jail nginx-botsearch
+    """
+    options = Options(inventory, limit, json, parallel, debug).over(context)
+    return actions.order(options, Request("resume", ids=tuple(jails or ())))
+
+
+@app.command()
+def release(
+    context: typer.Context,
+    jail: JailOption = None,
+    drop: Annotated[bool, typer.Option("--drop", help="Forget them instead.")] = False,
+    inventory: InventoryOption = None,
+    limit: LimitOption = None,
+    json: JsonOption = False,
+    parallel: ParallelOption = None,
+    debug: DebugOption = False,
+) -> int:
+    """Make the bans of a surge that jails with surge = hold keep back.
+
+    \b
+    Examples:
+      stockade release --limit web1
+      stockade release --jail nginx-botsearch --drop
+    """
+    options = Options(inventory, limit, json, parallel, debug).over(context)
+    return actions.order(options, Request("release", jail or "", words=("drop",) if drop else ()))
+
+
+@app.command()
+def ban(
+    context: typer.Context,
+    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS")],
+    jail: Annotated[str, typer.Option("--jail", "-j", metavar="JAIL", help="The jail that bans.")],
+    inventory: InventoryOption = None,
+    limit: LimitOption = None,
+    json: JsonOption = False,
+    parallel: ParallelOption = None,
+    debug: DebugOption = False,
+) -> int:
+    """Ban addresses or networks; an agent refuses those that are never banned.
+
+    \b
+    Examples:
+      stockade ban 192.0.2.7 --jail sshd
+      stockade ban 2001:db8::/64 198.51.100.3 --jail sshd --limit web
+    """
+    options = Options(inventory, limit, json, parallel, debug).over(context)
+    return actions.order(options, Request("ban", jail, tuple(addresses)))
+
+
+@app.command()
+def unban(
+    context: typer.Context,
+    addresses: Annotated[
+        list[str] | None, typer.Argument(metavar="ADDRESS", show_default=False)
+    ] = None,
+    jail: JailOption = None,
+    every: Annotated[bool, typer.Option("--all", help="Every ban.")] = False,
+    inventory: InventoryOption = None,
+    limit: LimitOption = None,
+    json: JsonOption = False,
+    parallel: ParallelOption = None,
+    debug: DebugOption = False,
+) -> int:
+    """Lift bans; a network stands for all that is banned within it.
+
+    \b
+    Examples:
+      stockade unban 192.0.2.7
+      stockade unban 192.0.2.0/24 --jail sshd --limit web
+      stockade unban --all --limit web1
+    """
+    if every == bool(addresses):
+        raise typer.BadParameter("give addresses, or --all")
+    options = Options(inventory, limit, json, parallel, debug).over(context)
+    return actions.order(options, Request("unban", jail or "", tuple(addresses or ("all",))))
 
 
 @app.command()

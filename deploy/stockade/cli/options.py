@@ -9,6 +9,24 @@ from typing import Annotated
 
 import typer
 
+from stockade_agent.config.values import BadValue, duration
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = duration(text)
+    except BadValue as error:
+        raise typer.BadParameter(str(error)) from error
+    if not seconds > 0:
+        raise typer.BadParameter(f"{text!r} is no time to pause for: for example 30m")
+    return float(seconds)
+
+
+ForOption = Annotated[
+    float | None,
+    typer.Option("--for", metavar="TIME", parser=_seconds, help="Resume after that long: 30m, 2h."),
+]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -53,4 +71,11 @@ ParallelOption = Annotated[
     typer.Option("--parallel", metavar="N", min=1, max=1000, help="Hosts at a time [default: 50]."),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Say more when something goes wrong.")]
+JailOption = Annotated[
+    str | None, typer.Option("--jail", "-j", metavar="JAIL", help="Only this jail.")
+]
+JailsOption = Annotated[
+    list[str] | None,
+    typer.Option("--jail", "-j", metavar="JAIL", help="Only this jail; may be given again."),
+]
 DiffOption = Annotated[bool, typer.Option("--diff", "-d", help="Show changed files by line.")]

@@ -126,18 +126,24 @@ def refuse_unusable(host: Host, request: Mapping[str, Any], facts: Mapping[str, 
         )
 
 
-def agent_status(host: Host, timeout: float = 5.0) -> Optional[dict[str, Any]]:
-    """Return the running agent's answer to ``status``, or None when none answers."""
+def ask(host: Host, request: Mapping[str, Any], timeout: float) -> Optional[dict[str, Any]]:
+    """Return the running agent's reply to a request, or None when none answers."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(timeout)
         try:
             line.connect(str(host.at(SOCKET)))
-            line.sendall(b'{"command": "status"}\n')
+            line.sendall(json.dumps(request).encode() + b"\n")
             with line.makefile("rb") as answers:
-                answer = json.loads(answers.readline())
+                reply = json.loads(answers.readline())
         except (OSError, ValueError):
             return None
-    result = answer.get("result") if isinstance(answer, dict) and answer.get("ok") else None
+    return reply if isinstance(reply, dict) and "ok" in reply else None
+
+
+def agent_status(host: Host) -> Optional[dict[str, Any]]:
+    """Return the running agent's answer to ``status``, or None when none answers."""
+    reply = ask(host, {"command": "status"}, 5.0) or {}
+    result = reply.get("result") if reply.get("ok") else None
     return result if isinstance(result, dict) else None
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One exec on the host: ``check`` what a push would change, ``push`` it, or ask for ``status``."""
+"""One exec on the host: ``check`` what a push would change, ``push`` it, or ``ask`` the agent."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ from stockade.converge.wire import HangUp, Wire
 
 
 LOCK = "/run/stockade-push.lock"
+NO_JAIL = "no jail"
+PATIENCE = 60.0
+"""Seconds for the agent to do what it is asked, such as to lift very many bans."""
+COMING = 10.0
+"""Seconds that an agent is waited for which a push has just started again."""
 
 
 def main(marker: str, connection: str, reader: BinaryIO, writer: BinaryIO, request: str) -> None:
@@ -62,8 +67,8 @@ def _answer(host: Host, order: Mapping[str, Any], connection: str, wire: Wire) -
     unit = service.unit_name([file["path"] for file in order["files"]])
     now = service.units(host, unit)
     told = facts.gather(host, order, connection, now.firewalld)
-    if order["mode"] == "status":
-        return {"facts": told, **_status(host, unit, now)}
+    if order["mode"] == "ask":
+        return {"facts": told, **_asked(host, order["ask"], unit, now)}
     try:
         facts.refuse_unusable(host, order, told)
         if order["mode"] == "check":
@@ -82,10 +87,35 @@ def _answer(host: Host, order: Mapping[str, Any], connection: str, wire: Wire) -
         }
 
 
-def _status(host: Host, unit: str, now: service.Units) -> dict[str, Any]:
-    status = facts.agent_status(host)
-    if status is not None:
-        return {"outcome": "ok", "agent": status}
+def _asked(host: Host, request: Mapping[str, Any], unit: str, now: service.Units) -> dict[str, Any]:
+    """Return what the agent replies, or why it does not."""
+    if request["command"] == "status":
+        status = facts.agent_status(host)
+        if status is not None:
+            return {"outcome": "ok", "agent": status}
+        return _silent(host, unit, now)
+    if host.root == "/" and os.geteuid() != 0:
+        raise Refusal("not root on this host", "set ansible_become: true, or ansible_user: root")
+    deadline = time.monotonic() + COMING
+    reply = facts.ask(host, request, PATIENCE)
+    while reply is None and now.active and time.monotonic() < deadline:
+        time.sleep(0.2)
+        now = service.units(host, unit)
+        reply = facts.ask(host, request, PATIENCE)
+    if reply is None:
+        return _silent(host, unit, now)
+    if reply["ok"] or reply.get("code") == NO_JAIL:
+        return {"outcome": "ok", "answer": reply}
+    said = str(reply.get("error", ""))
+    if said == f"no command {request['command']!r}":
+        raise Refusal(
+            f"the agent is too old for {request['command']}", "stockade push brings a newer one"
+        )
+    return {"outcome": "failed", "error": said, "answer": reply}
+
+
+def _silent(host: Host, unit: str, now: service.Units) -> dict[str, Any]:
+    """Return why no agent answers."""
     if not facts.installed(host):
         return {
             "outcome": "failed",

@@ -218,9 +218,9 @@ def _cannot_install(lacking: Lacking) -> HostResult | None:
 
 
 def _planned(lacking: Lacking, mode: Mode) -> HostResult:
-    """Return what check mode and status say of a host without Python."""
+    """Return what check mode and a request say of a host without Python."""
     package = python_package(lacking.facts)
-    if mode == "status":
+    if mode == "ask":
         return HostResult(
             lacking.host.name,
             "failed",

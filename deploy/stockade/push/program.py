@@ -11,12 +11,14 @@ import re
 import tokenize
 import zlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from stockade.errors import Refused
 from stockade.facts import FAMILIES, MANAGERS
 from stockade.model import File, Host, Manifest, Mode
+from stockade_agent.control.protocol import Request
 
 
 CONVERGE = Path(__file__).parent.parent / "converge"
@@ -138,9 +140,11 @@ def request(
     health_timeout: float = 120.0,
     lock_timeout: float = 10.0,
     deploys: bool = False,
+    ask: Request | None = None,
 ) -> bytes:
     """Return what converge shall do, packed: paths, modes and hashes, no contents.
 
+    ``ask`` is what the agent is asked in the mode of that name.
     The agent must be well ``health_timeout`` seconds after the switch; another push on that
     host is given ``lock_timeout`` seconds to end.
     """
@@ -158,6 +162,7 @@ def request(
         "controllers": manifest.controllers,
         "jails": manifest.jails,
         "deploys": manifest.deploys if deploys else (),
+        "ask": asdict(ask or Request("status")),
     }
     return zlib.compress(json.dumps(order, separators=(",", ":")).encode(), 9)
 

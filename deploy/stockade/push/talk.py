@@ -8,7 +8,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stockade.errors import Refused
@@ -16,6 +16,7 @@ from stockade.facts import parse, without_python
 from stockade.model import Change, Facts, Host, HostResult, Manifest, Mode
 from stockade.push.program import command, program, request
 from stockade.remote import Remote, Session
+from stockade_agent.control.protocol import Request
 
 
 Progress = Callable[[str, str], None]
@@ -42,6 +43,7 @@ class Settings:
         health_timeout: seconds from the switch until the agent must be well. Proving itself
             in firewalld takes it a quarter of a minute on a busy host.
         lock_timeout: seconds to wait for another push on the same host to end.
+        ask: what the agent is asked in the mode of that name.
         trace: keep the traceback of an unexpected error in ``HostResult.notes``.
     """
 
@@ -49,6 +51,7 @@ class Settings:
     root: str = "/"
     health_timeout: float = 120.0
     lock_timeout: float = 10.0
+    ask: Request = field(default_factory=lambda: Request("status"))
     trace: bool = False
 
 
@@ -102,6 +105,7 @@ def talk(
             health_timeout=settings.health_timeout,
             lock_timeout=settings.lock_timeout,
             deploys=deploys,
+            ask=settings.ask,
         )
         try:
             session.send(f"{marker} {len(program())} {len(packed)}\n".encode())
@@ -265,7 +269,7 @@ def _result(
         facts = parse(told["facts"]) if told.get("facts") else None
         changes = tuple(_change(change) for change in told.get("changes", ()))
         notes = tuple(str(note) for note in told.get("notes", ()))
-        agent = told.get("agent")
+        agent, answer = told.get("agent"), told.get("answer")
     except (KeyError, TypeError, AttributeError) as error:
         return HostResult(
             host.name, "failed", error=f"the host answered nonsense: {error!r}", seconds=seconds
@@ -281,6 +285,7 @@ def _result(
         changes=changes,
         facts=facts,
         agent=agent if isinstance(agent, dict) else None,
+        answer=answer if isinstance(answer, dict) else None,
         error=str(told.get("error", "")),
         remedy=str(told.get("remedy", "")),
         notes=notes,

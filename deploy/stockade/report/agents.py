@@ -52,7 +52,7 @@ def show_status(console: Console, results: Sequence[HostResult], jail: str | Non
                 table.add_row(
                     Text(plain(result.host)),
                     Text(plain(one.name)),
-                    Text(plain(one.state), STATES.get(one.state, "")),
+                    _state(one),
                     f"{one.failed_now}/{one.failed_total}",
                     f"{one.banned_now}/{one.banned_total}",
                     Text(plain(status.firewall.backend)),
@@ -64,6 +64,15 @@ def show_status(console: Console, results: Sequence[HostResult], jail: str | Non
         console.print(trouble, soft_wrap=True)
     show_problems(console, results)
     show_notes(console, results)
+
+
+def _state(jail: JailStatus) -> Text:
+    """Return what a jail does; before all else, that it does not ban."""
+    if jail.paused:
+        return Text("PAUSED", "bold red")
+    if jail.held:
+        return Text(f"HELD {jail.held}", "bold yellow")
+    return Text(plain(jail.state), STATES.get(jail.state, ""))
 
 
 def _banned(bans: Sequence[BanStatus]) -> str:
@@ -120,7 +129,7 @@ def _show_jail(console: Console, jail: JailStatus, status: AgentStatus) -> None:
         Text.assemble(
             ("jail " + plain(jail.name), "bold"),
             " ",
-            (plain(jail.state), STATES.get(jail.state, "")),
+            _state(jail),
             f"  ports {plain(jail.ports)}, {jail.maxretry} failures in {span(jail.findtime)} earn "
             + ("a ban for ever" if jail.bantime < 0 else f"{span(jail.bantime)}"),
         ),

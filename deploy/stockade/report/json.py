@@ -3,11 +3,13 @@
 
     {"schema": 1, "command": "push", "changed": true, "exit": 0, "interrupted": false,
      "hosts": [HostResult, ...], "summary": {"ok": 1, "changed": 1, ...}, "under_way": {},
-     "not_begun": [], "errors": []}
+     "not_begun": [], "errors": [], "paused": {}, "held": {}}
 
 ``changed`` is true when a push changed something, or a plan would. ``under_way`` (host -> what
 happened there) and ``not_begun`` are the hosts that an interrupted run left. ``errors`` are the
-faults of the operator's own files; nothing was touched then.
+faults of the operator's own files; nothing was touched then. ``paused`` (host -> its pauses) and
+``held`` (host -> jail -> number of bans) say where bans are not made, as far as agents were asked
+for their status.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 
 from stockade.errors import InputError
 from stockade.model import HostResult
+from stockade.report.agents import status_of
 
 
 SCHEMA = 1
@@ -39,6 +42,7 @@ def document(
     """Return the document as text."""
     hosts = list(results)
     tally = Counter[str](result.outcome for result in hosts)
+    told = {one.host: status for one in hosts if (status := status_of(one)) is not None}
     return _text(
         {
             "schema": SCHEMA,
@@ -51,6 +55,16 @@ def document(
             "under_way": dict(under_way or {}),
             "not_begun": list(not_begun),
             "errors": [_error(error) for error in errors],
+            "paused": {
+                host: [asdict(pause) for pause in status.pauses]
+                for host, status in told.items()
+                if status.pauses
+            },
+            "held": {
+                host: held
+                for host, status in told.items()
+                if (held := {jail.name: jail.held for jail in status.jails if jail.held})
+            },
         }
     )
 

@@ -13,6 +13,7 @@ from stockade_agent.specs import Surge
     [
         ("alert", Surge()),
         ("off", Surge("off")),
+        ("false", Surge("off")),
         ("Hold[floor=50]", Surge("hold", 50)),
         ("hold[floor=50, ratio=2.5, share=30%]", Surge("hold", 50, 2.5, 30.0)),
     ],

@@ -19,7 +19,13 @@ import pytest
 from stockade_agent.control import server as module
 from stockade_agent.control.access import Peer
 from stockade_agent.control.client import ask
-from stockade_agent.control.protocol import MAX_LINE, AgentStatus, FirewallStatus, Request
+from stockade_agent.control.protocol import (
+    MAX_LINE,
+    AgentStatus,
+    FirewallStatus,
+    PauseStatus,
+    Request,
+)
 from stockade_agent.control.server import MAX_CLIENTS, Server
 from stockade_agent.errors import ControlError, NoAgentError
 
@@ -33,6 +39,8 @@ def echo(request, peer):
         raise ControlError("no", remedy="ask for less")
     if request.command == "large":
         return "x" * (4 << 20)
+    if request.by:
+        return request.by
     return [request.command, request.jail, list(request.ids), peer.uid]
 
 
@@ -86,6 +94,11 @@ def test_question_and_answer(serving, path):
     assert ["ban", "sshd", ["192.0.2.7", "2001:db8::1"], os.geteuid()] == ask(path, request)
 
 
+def test_who_asks_travels_with_the_request(serving, path):
+    """A person's name reaches the agent, beside who the kernel says it is."""
+    assert "anna@desk" == ask(path, Request("panic", by="anna@desk"))
+
+
 def test_refusal(serving, path):
     """What the agent refuses is raised with its reason and remedy."""
     with pytest.raises(ControlError, match=r"no \(ask for less\)"):
@@ -112,6 +125,7 @@ def test_only_root_may_connect(serving, path):
         b'{"command": "ban", "ids": "192.0.2.7"}',
         b'{"command": "ban", "ids": [1]}',
         b'{"command": "ban", "jail": null}',
+        b'{"command": "panic", "by": 1}',
         b"[" * 100_000,
         b"\xff\xfe",
     ],
@@ -275,6 +289,7 @@ def test_status_survives_the_socket():
         jails=(),
         faults=("a",),
         never_banned=("192.0.2.1",),
+        pauses=(PauseStatus("", 1.0, None, "anna"), PauseStatus("sshd", None, 2.0, "")),
     )
     later = json.loads(json.dumps({**from_agent.to_json(), "unknown": 1}))
 
