@@ -42,6 +42,11 @@ def did(host="web1", **result):
             {"count": 0, "until": AT},
             f"jail web paused until {WHEN}, nobody was banned",
         ),
+        (
+            Request("panic"),
+            {"changed": ["192.0.2.7"]},
+            "paused until stockade resume, 1 ban lifted",
+        ),
         (Request("panic", words=("1e18",)), {"until": 1e18}, "paused until 1e+18, nobody"),
         (Request("resume"), {"changed": ["all", "web"]}, "resumed: all jails, web"),
         (Request("resume"), {}, "nothing was paused"),

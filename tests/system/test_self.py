@@ -233,12 +233,12 @@ def test_journald_takes_many_at_once_and_what_is_long(guarded):
 
 def test_panic_frees_everybody_until_resume(lab, guarded):
     """Over a push that brings another agent, too; then whoever fails again is banned again."""
-    host, attacker, controller = guarded.host, lab.address("attacker"), guarded.controller
+    host, attacker, controller = guarded.host, lab.address("attacker2"), guarded.controller
     if "debian13" in host.name:
         pytest.skip("OpenSSH 9.8 refuses an address by itself for a while (PerSourcePenalties)")
 
     def guess():
-        attack.hydra(lab, "attacker", host, "root", ["a", "b", "c"], tasks=3, timeout=60)
+        attack.hydra(lab, "attacker2", host, "root", ["a", "b", "c"], tasks=3, timeout=60)
 
     def failures():
         return json.loads(guarded.ask("status", "sshd", "--json"))["jails"][0]["failed_total"]
@@ -254,7 +254,7 @@ def test_panic_frees_everybody_until_resume(lab, guarded):
     assert ({attacker, BANNED}, 2) == (set(told["changed"]), told["count"])
     assert set() == banned()
     with attack.Probe(
-        lab, "attacker", host.address, 22, until="never", deadline=5, patience=4
+        lab, "attacker2", host.address, 22, until="never", deadline=5, patience=4
     ) as probe:
         assert next(probe.tries()).open
 

@@ -50,7 +50,7 @@ def done_of(answer: Mapping[str, Any] | None) -> Done | None:
         until = result.get("until")
         return Done(
             tuple(str(one) for one in result["changed"]),
-            int(result.get("count", 0)),
+            int(result.get("count", len(result["changed"]))),
             int(result.get("held", 0)),
             None if until is None else float(until),
             {str(one): [(str(j), str(n)) for j, n in h] for one, h in _within(result).items()},
