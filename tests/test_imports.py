@@ -83,9 +83,10 @@ AGENT |= {
     "healing": BASE | {"enforcement", "firewall", "log"},
     "intake": BASE | {"journals", "sources"},
     "ignorecommand": BASE | {"firewall"},
+    "shelter": BASE | {"ignore", "log", "protected", "resolver"},
     "guard": BASE
-    | {"budget", "escalation", "ignorecommand", "filter", "ignore", "jail", "log", "naming"}
-    | {"prefixes", "protected", "resolver"},
+    | {"budget", "escalation", "ignorecommand", "filter", "jail", "log", "naming"}
+    | {"prefixes", "protected", "resolver", "shelter"},
     "guards": BASE | {"config", "guard", "inspection", "log"},
     "outcomes": BASE | {"control.protocol", "firewall", "log"},
     "actions": BASE

@@ -230,7 +230,7 @@ class Brake:
     def _again(self, guard: Guard, id_: str, now: float) -> Optional[Ban]:
         address = target(id_)
         ban = guard.jail.ban(id_, now, address=address)
-        why = guard.never(ban, now) or guard.peer(ban.address, now) if ban else ""
+        why = guard.shelter.never(ban, now) or guard.shelter.peer(ban.address, now) if ban else ""
         if ban is None or not why:
             return ban
         guard.jail.take_back(ban)

@@ -6,20 +6,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
-from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Optional
 
 from stockade_agent.budget import Budget
-from stockade_agent.errors import ControlError
 from stockade_agent.escalation import History
 from stockade_agent.filter import Filter
-from stockade_agent.ignore import Ignore
 from stockade_agent.jail import Jail
 from stockade_agent.log import Log
-from stockade_agent.model import Address, Ban, Block, Failure, Target, target
+from stockade_agent.model import Ban, Block, Failure, Target, target
 from stockade_agent.naming import resolved
 from stockade_agent.protected import Protected
 from stockade_agent.resolver import Resolver
+from stockade_agent.shelter import Shelter
 from stockade_agent.specs import BANS, JailSpec
 
 
@@ -27,14 +25,12 @@ if TYPE_CHECKING:
     from stockade_agent.ignorecommand import IgnoreCommand
 
 
-MOST_SPARED = 1000
-"""Prefixes of which it is said that they are not banned."""
 MOST_WAITING = 1000
 """Failures that may wait for a name's addresses; the oldest are dropped, and it is said."""
 
 
 class Guard:
-    """A jail's filter, its ignore list, and its counts.
+    """A jail's filter, whom it does not ban, and its counts.
 
     Args:
         spec: the jail.
@@ -47,6 +43,7 @@ class Guard:
 
     Attributes:
         spec: the jail as it works now.
+        shelter: whom it does not ban.
         configured: the jail as the configuration has it.
         idle: lines that come now are passed over.
         failed: why it stopped by an error of its own, or "".
@@ -72,19 +69,17 @@ class Guard:
         self.budget = Budget(spec.filtertime)
         self.filter = Filter(spec.filter, findtime=spec.findtime, now=now, budget=self.budget)
         self.jail = Jail(spec, history=history)
+        self.shelter = Shelter(spec, protected, resolver, log, now)
         self._shares = False
         self._prefixes = None
         if spec.prefix6:
             from stockade_agent.prefixes import Prefixes  # noqa: PLC0415 - many have no need of it
 
-            self._prefixes = Prefixes(spec, self.jail, self._barred, self.peer)
-        self._spared: set[str] = set()
+            self._prefixes = Prefixes(spec, self.jail, self.shelter.barred, self.shelter.peer)
+            self.shelter.heed = self._prefixes.forget
         self.failed = ""
-        self._protected, self._resolver, self._log = protected, resolver, log
-        self._names: dict[str, tuple[Address, ...]] = {}
+        self._resolver, self._log = resolver, log
         self._waiting: deque[tuple[Failure, str]] = deque()
-        self._shelter()
-        self._learn(now)
 
     @property
     def name(self) -> str:
@@ -144,8 +139,8 @@ class Guard:
 
     def answered(self, name: str, now: float) -> list[Ban]:
         """Return the bans of failures that waited for the addresses of a name."""
-        if name in self.ignore.names:
-            self._learn(now)
+        if name in self.shelter.ignore.names:
+            self.shelter.unknown(now)
         mine = [failure for failure, wanted in self._waiting if wanted == name]
         if not mine:
             return []
@@ -186,7 +181,7 @@ class Guard:
         Raises:
             ControlError: it is no address, or one that is never banned.
         """
-        address = self._bannable(id, now)
+        address = self.shelter.bannable(id, now)
         failure = Failure(
             at=now,
             id=str(address),
@@ -208,39 +203,7 @@ class Guard:
 
     def _take(self, spec: JailSpec) -> None:
         self.spec = self.jail.spec = spec
-        self._shelter()
-
-    def check(self, id: str, now: float) -> Target:  # noqa: A002
-        """Return the address that may be banned by hand.
-
-        Raises:
-            ControlError: it is no address, or one that is not to be banned now.
-        """
-        address = self._bannable(id, now)
-        if why := self.peer(address, now):
-            remedy = "end that session first, or set ignorepeers = false"
-            raise ControlError(f"{address} is not banned in {self.name}: {why}", remedy=remedy)
-        return address
-
-    def _bannable(self, id: str, now: float) -> Target:  # noqa: A002
-        """Return the address that failures may be told of by hand.
-
-        Raises:
-            ControlError: it is no address, or one that is never banned.
-        """
-        address = target(id)
-        if address is None:
-            raise ControlError(f"{id!r} is no address or network")
-        if why := self._why_never(address, now) or self.ignore.within(address):
-            raise ControlError(f"{address} is never banned in {self.name}: {why}")
-        return address
-
-    def never(self, ban: Ban, now: float) -> str:
-        """Return why a ban must not be in force, or ""."""
-        why = self._why_never(ban.address, now) or self.ignore.ignored(ban)
-        if not why and isinstance(ban.address, (IPv4Network, IPv6Network)):
-            why = self.ignore.within(ban.address)
-        return why
+        self.shelter.take(spec)
 
     def settled(self, ban: Ban, now: float) -> Sequence[Ban]:
         """Return a new ban, and those of larger prefixes that it earns; none where one holds it."""
@@ -297,11 +260,11 @@ class Guard:
                 yield ban
 
     def _counted(self, failure: Failure, now: float) -> Optional[Ban]:
-        if unknown := self._learn(now):
+        if unknown := self.shelter.unknown(now):
             # Until its ignore list is known, a jail bans nobody whom it might name.
             self._wait(failure, unknown)
             return None
-        why = self.ignore.ignored(failure)
+        why = self.shelter.ignore.ignored(failure)
         if not why and self._command is not None:
             ignored = self._command.ask(failure, now)
             if ignored is None:
@@ -316,11 +279,11 @@ class Guard:
             return None
         self._log.found(self.spec.name, failure.id)
         if self._prefixes is not None:
-            failure = self._prefixes.counted(failure, now, known=self.ignore.fixed)
+            failure = self._prefixes.counted(failure, now, known=self.shelter.ignore.fixed)
         ban = self.jail.add(failure, now)
         if ban is None:
             return None
-        if why := self.never(ban, now):
+        if why := self.shelter.never(ban, now):
             self.jail.unban(ban.id)
             self._log.warning(f"[{self.name}] {ban.id} would be banned, but is never: {why}")
             return None
@@ -330,71 +293,19 @@ class Guard:
             self._prefixes.spare(ban, now)
         return None
 
-    def _barred(self, network: IPv6Network, now: float) -> str:
-        """Return why a prefix is never banned, and say it once; "" if it may be."""
-        why = self._why_never(network, now) or self.ignore.within(network)
-        if why and str(network) not in self._spared and len(self._spared) < MOST_SPARED:
-            self._spared.add(str(network))
-            self._log.warning(
-                f"[{self.name}] {network} is never banned as a whole, only what is in it: {why}"
-            )
-        return why
+    def _is_peer(self, ban: Ban, now: float) -> bool:
+        """Take a ban back that would cut off who is logged in by a key; return whether it would."""
+        if ban.prolonged:  # whom a ban in force keeps out has nothing that could be cut
+            return False
+        why = self.shelter.peer(ban.address, now)
+        if why:
+            self.jail.withdraw(ban, now)
+            if self.shelter.is_news(ban.id, now):
+                self._log.warning(f"[{self.name}] {ban.id} would be banned, but is spared: {why}")
+        return bool(why)
 
     def _wait(self, failure: Failure, name: str) -> None:
         if len(self._waiting) >= MOST_WAITING:
             dropped, _ = self._waiting.popleft()
             self._log.warning(f"[{self.name}] {dropped.id} is not counted: too many names to ask")
         self._waiting.append((failure, name))
-
-    # ---- whom not to ban
-
-    def _shelter(self) -> None:
-        """Make the ignore list anew from what is protected now."""
-        self._version = self._protected.version
-        if self._prefixes is not None:
-            self._prefixes.forget()
-        self.ignore = Ignore(self.spec, own=self._protected.own, always=self._protected.always)
-        for name, addresses in self._names.items():
-            self.ignore.resolved(name, addresses)
-
-    def _is_peer(self, ban: Ban, now: float) -> bool:
-        """Take a ban back that would cut off who is logged in by a key; return whether it would."""
-        if ban.prolonged:  # whom a ban in force keeps out has nothing that could be cut
-            return False
-        why = self.peer(ban.address, now)
-        if why:
-            self.jail.withdraw(ban, now)
-            if self._protected.peers.is_news(ban.id, now):
-                self._log.warning(f"[{self.name}] {ban.id} would be banned, but is spared: {why}")
-        return bool(why)
-
-    def peer(self, address: Optional[Target], now: float) -> str:
-        """Return who is logged in by a public key from an address or a network, or ""."""
-        if not self.spec.ignorepeers:
-            return ""
-        peers = self._protected.peers
-        why = peers.why(address, self.spec.shield, now)
-        self._log.problem("ignorepeers", peers.problem, "WARNING")
-        return why
-
-    def _learn(self, now: float) -> str:
-        """See that the names in ``ignoreip`` are known; return one that never was, or ""."""
-        unknown = ""
-        if self._version != self._protected.version:
-            self._shelter()
-        for name in self.ignore.names:
-            addresses = self._resolver.addresses(name, now, first=True)
-            if addresses is not None:
-                # Name servers that fail take nobody's shelter.
-                self._names[name] = addresses or self._names.get(name, ())
-                self.ignore.resolved(name, self._names[name])
-            elif name not in self._names:
-                unknown = name
-        return unknown
-
-    def _why_never(self, address: Optional[Target], now: float) -> str:
-        """Look again whether an address has become one of ours, or that of a gateway."""
-        self._protected.refresh(now)
-        if self._version != self._protected.version:
-            self._shelter()
-        return self._protected.why(address, own=self.spec.ignoreself)

@@ -130,7 +130,7 @@ class Guards(Mapping[str, Guard]):
             guard = self.get(ban.jail)
             if guard is None or ban.id in guard.jail.banned:
                 continue
-            why = guard.never(ban, now)
+            why = guard.shelter.never(ban, now)
             if why:
                 said.warning(f"[{ban.jail}] {ban.id} stays free, though it was banned: {why}")
             elif guard.jail.restore(ban, now) is not None:
@@ -184,13 +184,15 @@ class Guards(Mapping[str, Guard]):
                 guard.revert()
                 # A push tells of its controller, and reloads.
                 networks = [ban for ban in guard.jail.banned.values() if "/" in ban.id]
-                wrong = (ban for ban in networks if guard.never(ban, now))
+                wrong = (ban for ban in networks if guard.shelter.never(ban, now))
                 ended += [ban for ban in wrong if guard.jail.unban(ban.id) is not None]
                 continue
             ended += [
                 ban
                 for ban in guard.jail.banned.values()
-                if heir is None or heir.never(ban, now) or heir.jail.restore(ban, now) is None
+                if heir is None
+                or heir.shelter.never(ban, now)
+                or heir.jail.restore(ban, now) is None
             ]
             if heir is not None and name not in afresh:
                 heir.jail.go_on(guard.jail)

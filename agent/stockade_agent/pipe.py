@@ -206,7 +206,7 @@ class Pipe:
                 is banned), or the firewall refuses.
         """
         guard = self.guards.running(jail)
-        addresses = [guard.check(id_, now) for id_ in ids]
+        addresses = [guard.shelter.check(id_, now) for id_ in ids]
 
         made = (guard.jail.ban(str(a), now, address=a) for a in addresses)
         bans = self.by_hand(guard, lambda: (ban for ban in made if ban is not None), now)

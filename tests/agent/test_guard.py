@@ -178,12 +178,12 @@ def test_an_address_that_becomes_ours_is_spared(scene):
 
 def test_by_hand_nobody_is_banned_who_is_spared(scene):
     """A person gets the reason."""
-    assert target("192.0.2.0/24") == scene.guard.check("192.0.2.9/24", NOW)
+    assert target("192.0.2.0/24") == scene.guard.shelter.check("192.0.2.9/24", NOW)
     scene.guard.change(ignoreip=("203.0.113.9",))
     spared = (("127.0.0.1", "own address"), ("203.0.113.9", "ip"), ("203.0.113.0/24", "ip"))
     for id_, why in (*spared, ("sshd", "no address")):
         with pytest.raises(ControlError, match=why):
-            scene.guard.check(id_, NOW)
+            scene.guard.shelter.check(id_, NOW)
 
 
 def test_an_error_of_ours_stops_one_jail_only(scene, monkeypatch):
@@ -255,9 +255,9 @@ def test_by_hand_he_is_not_banned_either(tmp_path, id_):
     scene = Scene(tmp_path, ignorepeers=True)
     logged_in(scene)
     with pytest.raises(ControlError, match="alice is logged in by public key"):
-        scene.guard.check(id_, NOW)
+        scene.guard.shelter.check(id_, NOW)
     scene.guard.change(ignorepeers=False)
-    assert target(id_) == scene.guard.check(id_, NOW)
+    assert target(id_) == scene.guard.shelter.check(id_, NOW)
     scene.guard.revert()
 
     assert [] == scene.guard.attempt("192.0.2.7", ["a", "b", "c"], NOW)

@@ -207,20 +207,20 @@ def test_a_peer_in_the_prefix(wide, monkeypatch):
     """Who attacks from where an operator is logged in is banned alone, as long as he is."""
     operator = target("2001:db8:0:1::53")
     monkeypatch.setattr(
-        wide.guard,
+        wide.guard.shelter,
         "peer",
         lambda address, _now: (
             "peer" if str(address) != str(operator) and operator in ip_network(address) else ""
         ),
     )
-    monkeypatch.setattr(wide.guard._prefixes, "_peer", wide.guard.peer)
+    monkeypatch.setattr(wide.guard._prefixes, "_peer", wide.guard.shelter.peer)
 
     assert [] == wide.read("2001:db8:0:1::1", "2001:db8:0:1::2")
     assert ["2001:db8:0:1::2"] == wide.read("2001:db8:0:1::2", "2001:db8:0:1::2")
     wide.read(*prefixes_of(5, 2))
     assert "2001:db8::/56" not in wide.held
 
-    monkeypatch.setattr(wide.guard, "peer", lambda _address, _now: "")
+    monkeypatch.setattr(wide.guard.shelter, "peer", lambda _address, _now: "")
     assert ["2001:db8:0:1::/64"] == wide.read("2001:db8:0:1::1", now=NOW + 61)
 
 

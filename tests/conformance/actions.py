@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from agent.firewall.names import Names
 from conformance import courses, oracle, stubs
 from conformance.tally import Difference, Tally, by_hand
 from stockade_agent.config import duration, read
@@ -44,19 +45,6 @@ def theirs(package, folder, asked):
         timeout=600,
     )
     return json.loads(done.stdout)
-
-
-class Names:
-    """Host names that need no name server; the judge has the same ones."""
-
-    def fully_qualified(self):
-        return "host.example.com"
-
-    def short(self):
-        return "host"
-
-    def of(self, address):
-        return f"host-of-{address}"
 
 
 def ours(folder, asked):

@@ -95,9 +95,6 @@ class Firewall(Protocol):
     def banned(self) -> Mapping[str, set[Target]]:
         """Return what the kernel refuses now, per jail."""
 
-    def listing(self) -> str:
-        """Return our objects as the firewall's own tool prints them, for a person."""
-
     def stop(self) -> None:
         """Remove everything of ours."""
 

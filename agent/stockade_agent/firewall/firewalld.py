@@ -313,13 +313,6 @@ class Firewalld:
             found[jail] = entries
         return found
 
-    def listing(self) -> str:
-        """Return our policy and ipsets as ``firewall-cmd`` prints them."""
-        scope = self._scope(_RUNTIME)
-        parts = [] if scope.policy is None else [self._ask(f"--info-policy={POLICY}")]
-        parts += [self._ask(f"--info-ipset={name}") for name in sorted(scope.sets)]
-        return "\n".join(parts)
-
     def stop(self) -> None:
         """Refuse nobody, and remove what can be removed without a loss to others."""
         if self._bridge.holds:

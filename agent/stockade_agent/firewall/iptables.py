@@ -17,8 +17,8 @@
 - IPv6 that the tool or the kernel does not offer is a warning; IPv4 goes on.
 
 Cost, whatever the number of bans: ``apply`` one process a family that has something to do (two
-more if the kernel was not as expected), ``start`` and ``stop`` two a family, ``banned`` and
-``listing`` one a family, ``probe`` four. Both the nft and the legacy variant will do.
+more if the kernel was not as expected), ``start`` and ``stop`` two a family, ``banned`` one
+a family, ``probe`` four. Both the nft and the legacy variant will do.
 """
 
 from __future__ import annotations
@@ -212,15 +212,6 @@ class Iptables:
                 found[jail] |= ours.get(chain, set())
         return found
 
-    def listing(self) -> str:
-        """Return our chains and hooks as ``iptables -L -n -v`` prints them."""
-        parts: list[str] = []
-        for version in self._held:
-            tool = f"{_TOOLS[version]}{self._variant}"
-            listed = self._run((tool, "-w", str(WAIT), "-L", "-n", "-v"))
-            parts += _our_blocks(listed, set(self._chains.values()))
-        return "\n".join(parts)
-
     def stop(self) -> None:
         """Remove our chains and hooks."""
         for version in (4, 6):
@@ -367,18 +358,3 @@ def _gone(table: Filter, staying: set[str]) -> list[str]:
             pinned = chain in table.pinned
             lines += [f":{chain} - [0:0]", f"-A {chain} {RETURN}" if pinned else f"-X {chain}"]
     return lines
-
-
-def _our_blocks(listed: str, ours: set[str]) -> list[str]:
-    """Return the blocks of ``iptables -L`` that are ours, and our hooks under their heads."""
-    blocks: list[str] = []
-    for block in listed.split("\n\n"):
-        head, *rules = block.strip("\n").split("\n")
-        words = head.split()
-        if len(words) > 1 and words[1] in ours:
-            blocks.append("\n".join((head, *rules)) + "\n")
-            continue
-        mine = [rule for rule in rules[1:] if "/* stockade */" in rule]
-        if mine:
-            blocks.append("\n".join((head, rules[0], *mine)) + "\n")
-    return blocks

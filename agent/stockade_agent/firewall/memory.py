@@ -97,13 +97,6 @@ class Memory:
         """Return what is held now, per jail."""
         return {jail: set(targets) for jail, targets in self._banned.items()}
 
-    def listing(self) -> str:
-        """Return a line for each jail, then one for each of its targets."""
-        lines: list[str] = []
-        for jail in sorted(self._banned):
-            lines += [f"{jail}:", *(f"  {text}" for text in sorted(map(str, self._banned[jail])))]
-        return "".join(f"{line}\n" for line in lines)
-
     def stop(self) -> None:
         """Hold nothing."""
         self._take(Call("stop"))

@@ -25,8 +25,8 @@ alone; ``nft flush ruleset`` does not.
 - ``add`` ignores an element that exists, with its old timeout, and ``delete`` fails on one that
   expired. So each changed element is added, deleted and added in one transaction.
 
-Cost: one ``nft`` process a call of ``apply``, ``banned``, ``listing`` and ``stop``, two of
-``start``, whatever the number of bans; ``probe`` takes three. Needs nft 0.9.3 and Linux 4.18.
+Cost: one ``nft`` process a call of ``apply``, ``banned`` and ``stop``, two of ``start``,
+whatever the number of bans; ``probe`` takes three. Needs nft 0.9.3 and Linux 4.18.
 """
 
 from __future__ import annotations
@@ -225,15 +225,6 @@ class Nftables:
                     for key in keys
                 )
         return found
-
-    def listing(self) -> str:
-        """Return our table as ``nft list`` prints it; empty when there is none."""
-        try:
-            return self._run(("nft", "list", "table", *_TABLE.split()))
-        except ToolError as error:
-            if _missing(error):
-                return ""
-            raise
 
     def stop(self) -> None:
         """Remove the table."""

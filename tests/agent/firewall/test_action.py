@@ -3,6 +3,7 @@
 
 import pytest
 
+from agent.firewall.names import Names
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.action import Action
 from stockade_agent.firewall.tags import Facts
@@ -23,19 +24,6 @@ PAIR = {
     name: text.replace(" ", " <set> ") if " " in text else f"{text} <set>"
     for name, text in ONE.items()
 }
-
-
-class Names:
-    """Host names that nobody is asked for."""
-
-    def fully_qualified(self):
-        return "host.example.com"
-
-    def short(self):
-        return "host"
-
-    def of(self, address):
-        return f"name-of-{address}"
 
 
 def action(definition, parameters=None, **options):

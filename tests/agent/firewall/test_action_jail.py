@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from agent.firewall.names import Names
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall import actions as module
 from stockade_agent.firewall.actions import Actions
@@ -25,19 +26,6 @@ ONE = {
     "actionban": "ban <ip>",
     "actionunban": "unban <ip>",
 }
-
-
-class Names:
-    """Host names that nobody is asked for."""
-
-    def fully_qualified(self):
-        return "host.example.com"
-
-    def short(self):
-        return "host"
-
-    def of(self, address):
-        return f"name-of-{address}"
 
 
 class Commands:
@@ -324,5 +312,5 @@ def test_real_commands(tmp_path):
     assert pool.drain(60)
     (result,) = pool.results()
     assert (False, "actionban: status 3") == (result.ok, result.problem)
-    assert "name-of-192.0.2.1|a'b\n$(x) \"|~!|" * 2 == out.read_text()
+    assert "host-of-192.0.2.1|a'b\n$(x) \"|~!|" * 2 == out.read_text()
     pool.close()

@@ -3,6 +3,7 @@
 
 import pytest
 
+from agent.firewall.names import Names
 from stockade_agent.errors import FirewallError
 from stockade_agent.firewall.tags import ALL, Facts, Merged, Values, expand, is_runtime
 from stockade_agent.model import Ban, target
@@ -12,19 +13,6 @@ FACTS = Facts("sshd", 1000.0, 600, banned=1, banned_total=2, found=3, found_tota
 
 
 RAW = "BanTicket: ip=192.0.2.1 time=990.5 bantime=300 bancount=1 #attempts=3 matches=['a', 'b']"
-
-
-class Names:
-    """Host names that nobody is asked for."""
-
-    def fully_qualified(self):
-        return "host.example.com"
-
-    def short(self):
-        return "host"
-
-    def of(self, address):
-        return f"name-of-{address}"
 
 
 def ban(id_="192.0.2.1", **facts):
@@ -38,7 +26,7 @@ def ban(id_="192.0.2.1", **facts):
         ("ip", "192.0.2.1"),
         ("family", "inet4"),
         ("ip-rev", "1.2.0.192."),
-        ("ip-host", "name-of-192.0.2.1"),
+        ("ip-host", "host-of-192.0.2.1"),
         ("fid", "192.0.2.1"),
         ("failures", "3"),
         ("time", "990.5"),
