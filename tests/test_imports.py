@@ -93,7 +93,8 @@ AGENT |= {
     | {"config", "control.protocol", "firewall", "guard", "ignorecommand", "log", "outcomes"}
     | {"records", "resolver"},
     "pauses": set(),
-    "brake": BASE | {"guard", "ignore", "log", "pauses", "records"},
+    "pausefile": BASE | {"log", "pauses"},
+    "brake": BASE | {"guard", "ignore", "log", "pausefile", "pauses", "records"},
     "status": BASE
     | {
         "brake",
@@ -109,7 +110,7 @@ AGENT |= {
 }
 AGENT["pipe"] = set(AGENT)
 AGENT["options"] = BASE | {"config", "guard", "intake", "log", "pipe"}
-AGENT["answers"] = BASE | {"brake", "control.protocol", "guard", "ignore", "options", "pipe"}
+AGENT["answers"] = BASE | {"control.protocol", "guard", "ignore", "options", "pauses", "pipe"}
 AGENT["daemon"] = set(AGENT)
 AGENT["cli"] = BASE | {"daemon", "config", "filter", "lint", "control.client", "control.protocol"}
 AGENT["cli"] |= {"plain", "table"}

@@ -15,12 +15,12 @@ from functools import partial
 from typing import Any, Callable
 
 from stockade_agent import options
-from stockade_agent.brake import EVERY
 from stockade_agent.control.protocol import Request
 from stockade_agent.errors import ControlError, NoJailError
 from stockade_agent.guard import Guard
 from stockade_agent.ignore import Networks
 from stockade_agent.model import target
+from stockade_agent.pauses import EVERY
 from stockade_agent.pipe import Pipe
 from stockade_agent.specs import Config
 
@@ -136,6 +136,8 @@ def _panic(pipe: Pipe, request: Request, now: float) -> Any:
     pipe.records.commit(now)
     if pipe.enforcement.problem:
         raise ControlError(f"paused, but the firewall has bans: {pipe.enforcement.problem}")
+    if pipe.brake.file.fault:
+        raise ControlError(f"paused, but: {pipe.brake.file.fault}")
     return {"changed": list(dict.fromkeys(lifted)), "count": count, "until": until}
 
 
@@ -155,6 +157,8 @@ def _resume(pipe: Pipe, request: Request, now: float) -> Any:
         raise ControlError("all jails are paused: resume them without naming any")
     ended = pipe.brake.resume(jails)
     pipe.records.commit(now)
+    if pipe.brake.file.fault:
+        raise ControlError(f"resumed, but: {pipe.brake.file.fault}")
     return {"changed": [jail or "all" for jail in ended]}
 
 

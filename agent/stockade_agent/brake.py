@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
@@ -25,7 +25,8 @@ from stockade_agent.guard import Guard
 from stockade_agent.ignore import Networks
 from stockade_agent.log import Log
 from stockade_agent.model import Ban, Target, target
-from stockade_agent.pauses import Pause, finite, noted, recalled
+from stockade_agent.pausefile import PauseFile
+from stockade_agent.pauses import EVERY, Pause, finite, noted, recalled
 from stockade_agent.records import Records
 from stockade_agent.specs import Shield
 
@@ -40,9 +41,6 @@ SNAPSHOT = 1.0
 """Seconds for which an answer to who is connected holds: with many, asking takes long."""
 FEW_PEERS = 10
 """Peers below which their share tells nothing."""
-EVERY = ""
-"""Stands for all jails, those of later configurations included."""
-
 _NOTE = "brake"
 
 Connected = Callable[[Shield], Collection[Target]]
@@ -122,11 +120,16 @@ class Brake:
         records: where all of it is noted, so that it holds over a restart.
         log: is told what does not go on.
         connected: who is connected to what a jail protects.
+        file: where pauses stand beside the records, or "" for none.
+
+    Attributes:
+        file: that file.
     """
 
-    def __init__(self, records: Records, log: Log, connected: Connected) -> None:
+    def __init__(self, records: Records, log: Log, connected: Connected, file: str = "") -> None:
         self._records, self._log, self._connected = records, log, connected
-        self._paused: dict[str, Pause] = {}
+        self.file = PauseFile(file, log)
+        self._paused = self.file.read()
         self._surges: dict[str, _Surge] = {}
         self._crowds: dict[str, _Crowd] = {}
         self._changed = False
@@ -152,7 +155,8 @@ class Brake:
 
         A pause that is in force goes on being the one of who began it.
         """
-        standing = self.pauses(now)
+        standing, jails = self.pauses(now), list(jails)
+        self.file.lift(jails, now)
         for jail in jails:
             begun = standing.get(jail, Pause(None, now, by))
             self._paused[jail] = Pause(until, begun.since, begun.by)
@@ -176,6 +180,7 @@ class Brake:
                 return True
             del self._paused[name]
             self._changed = True
+            self._keep()
             self._log.notice(f"{f'[{name}] ' if name else ''}the pause is over: bans go on")
         return False
 
@@ -186,6 +191,22 @@ class Brake:
     def pauses(self, now: float) -> dict[str, Pause]:
         """Return what is in force, by jail; ``EVERY`` stands for all of them."""
         return {jail: pause for jail, pause in self._paused.items() if pause.lasts(now)}
+
+    def standing(self, bans: Iterable[Ban]) -> Iterator[Ban]:
+        """Yield the bans of a ledger but those that a panic lifted when it could not be written."""
+        lifted = []
+        for ban in bans:
+            if not self.file.lifted(ban):
+                yield ban
+                continue
+            lifted.append(ban)
+            self._log.notice(f"[{ban.jail}] {ban.id} stays free: bans were paused since")
+        self._records.lifted(lifted)
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with the file of pauses, for the status."""
+        return [f"pauses: {self.file.fault}"] if self.file.fault else []
 
     # ---- surges
 
@@ -319,6 +340,7 @@ class Brake:
             return
         self._changed = False
         surges = {jail: vars(surge) for jail, surge in self._surges.items()}
+        self.file.write(self._paused)
         self._records.note(_NOTE, json.dumps({**noted(self._paused), "surges": surges}))
 
     def _recall(self) -> None:
@@ -327,7 +349,10 @@ class Brake:
             return
         try:
             kept: Any = json.loads(text)
-            self._paused = recalled(kept)
+            for jail, pause in recalled(kept).items():
+                if jail not in self._paused or pause.outlasts(self._paused[jail]):
+                    self._paused[jail] = pause
+            self.file.write(self._paused)
             self._surges = {jail: _surge(**surge) for jail, surge in kept["surges"].items()}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             # A pause that can be read stays: whoever panicked wants no bans.

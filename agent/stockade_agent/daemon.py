@@ -153,7 +153,8 @@ class Daemon:
         self._loop.after("names late", late, self._names_resolved)
         records = self._pipe.records
         self._once("commit", COMMIT if records.behind else None, self._commit)
-        self._once("heal", HEAL if records.problem else None, self._heal)
+        ails = records.problem or self._pipe.brake.file.problem
+        self._once("heal", HEAL if ails else None, self._heal)
         self._once("firewall", self._pipe.enforcement.retry, self._retry)
         self._once("mend", self._pipe.healing.wait, self._mend)
         self._once("poll", self._pipe.healing.pace, self._mend)

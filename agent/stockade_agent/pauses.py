@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 
+EVERY = ""
+"""Stands for all jails, those of later configurations included."""
+
+
 @dataclass(frozen=True)
 class Pause:
     """A pause of one jail, or of all.
@@ -26,6 +30,10 @@ class Pause:
     def lasts(self, now: float) -> bool:
         """Return whether it is not over."""
         return self.until is None or now < self.until
+
+    def outlasts(self, other: Pause) -> bool:
+        """Return whether it ends later than another."""
+        return other.until is not None and (self.until is None or self.until > other.until)
 
 
 def noted(pauses: Mapping[str, Pause]) -> dict[str, Any]:

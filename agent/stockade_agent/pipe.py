@@ -87,7 +87,8 @@ class Pipe:
             self.records,
             log,
         )
-        self.brake = Brake(self.records, log, peers)
+        paused = "" if read.agent.dbfile == ":memory:" else f"{read.agent.dbfile}.paused"
+        self.brake = Brake(self.records, log, peers, paused)
         self.healing = Healing(self.enforcement, log)
         self.intake = self._open_intake(now)
 
@@ -95,7 +96,7 @@ class Pipe:
         """Put the ledger's bans into force again, before anything is read."""
         for fault in self.guards.faults:
             self._log.error(f"configuration: {fault}")
-        over = self.guards.restore(self.records.bans(), now, self._log)
+        over = self.guards.restore(self.brake.standing(self.records.bans()), now, self._log)
         self.guards.recount(self.records.tallies, now)
         if self._forced != selection.MEMORY:
             self.healing.listen()
@@ -184,12 +185,11 @@ class Pipe:
 
     def heal_ledger(self, now: float) -> None:
         """Try a ledger that failed anew."""
-        if (
-            self.records.heal(now, self.guards.tallies(), self.guards.bans())
-            and self.records.unread
-        ):
+        self.brake.file.heal()
+        healed = self.records.heal(now, self.guards.tallies(), self.guards.bans())
+        if healed and self.records.unread:
             self.records.unread = False
-            self.guards.restore(self.records.bans(), now, self._log)
+            self.guards.restore(self.brake.standing(self.records.bans()), now, self._log)
             self.enforcement.start(now)
 
     def summary(self) -> str:
@@ -314,7 +314,7 @@ class Pipe:
             status.of_firewall(
                 self.enforcement, self.healing, self._forced or self.spec.firewall, now
             ),
-            [*map(str, self.guards.faults), *self.records.faults],
+            [*map(str, self.guards.faults), *self.records.faults, *self.brake.faults],
             status.never_banned(self._protected, guards),
             status.of_pauses(self.brake, now),
             now=now,

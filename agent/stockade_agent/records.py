@@ -179,7 +179,7 @@ class Records:
         self.behind = False
 
     def heal(self, now: float, tallies: Mapping[str, Iterable[Tally]], bans: Iterable[Ban]) -> bool:
-        """Try a ledger that failed anew, and write down what it missed; return whether it works.
+        """Try a ledger that failed anew, and write down what it missed; return whether that helped.
 
         Args:
             now: seconds, UTC.
@@ -187,6 +187,8 @@ class Records:
                 known; bans of other jails stay as the ledger has them.
             bans: those in force.
         """
+        if not self.problem:
+            return False
         try:
             ledger = self._open()
         except LedgerError as error:

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from stockade_agent.brake import EVERY, HALF_LIFE, MOST_HELD, WINDOW, Brake
+from stockade_agent.brake import HALF_LIFE, MOST_HELD, WINDOW, Brake
 from stockade_agent.guard import Guard
 from stockade_agent.log import Log
 from stockade_agent.model import target
-from stockade_agent.pauses import Pause
+from stockade_agent.pauses import EVERY, Pause
 from stockade_agent.protected import Protected
 from stockade_agent.records import Records
 from stockade_agent.specs import FilterSpec, JailSpec, Shield, Surge

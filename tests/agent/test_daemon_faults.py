@@ -128,6 +128,24 @@ def test_the_journal_when_there_is_no_log(host):
     assert ("journal", ("_COMM=sshd",)) == (host.jail().source, host.jail().logs)
 
 
+def test_a_panic_outlives_kill_9_and_its_ledger(host):
+    """What keeps its file from being written is told at once, and tried again until it is."""
+    host.start()
+    (host.folder / "ledger.sqlite3.paused.new").mkdir()
+    with pytest.raises(ControlError, match=r"paused, but: .*Is a directory"):
+        ask(host.socket, Request("panic"))
+    (host.folder / "ledger.sqlite3.paused.new").rmdir()
+    host.until(lambda: "pauses: well again" in host.log())
+    host.end(signal.SIGKILL)
+    for name in ("ledger.sqlite3", "ledger.sqlite3-wal"):
+        (host.folder / name).write_bytes(b"nonsense" * 1000)
+    host.start()
+    host.fail("192.0.2.7")
+    host.until(lambda: "192.0.2.7 would be banned, but bans are paused" in host.log())
+
+    assert (True, set()) == (host.jail().paused, host.banned())
+
+
 def test_a_corrupt_ledger_stops_nothing(host):
     """A ledger that is none is set aside, said, and banning goes on."""
     (host.folder / "ledger.sqlite3").write_bytes(b"nonsense" * 1000)
