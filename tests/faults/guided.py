@@ -49,6 +49,16 @@ journalmatch = _SYSTEMD_UNIT=ssh.service + _COMM=sshd
 maxlines = 2
 """
 """What stands beside what is fuzzed: one regex of each kind, as most of the time is theirs."""
+ODD = (
+    b"[sshd]\nfilter = a\0b\n",
+    b"[sshd]\naction = a\0b[x=\0]\n",
+    b"[sshd]\nlogpath = /a\0b/*\n",
+    b"[INCLUDES]\nbefore = a\0b %(x)s\n",
+    b"[sshd]\nfilter = \x1b[2J\xff\nbantime = 9e999y\n",
+    b"[sshd]\nbantime = %(bantime)s\nport = <port>\n[x\n",
+    b"[Definition]\nfailregex = ((a+)+)+<HOST>(?P<x>\n",
+)
+"""What a reader stumbles over, for each of the files."""
 REQUESTS = (
     {"command": "status"},
     {"command": "ping"},
@@ -122,6 +132,7 @@ def _configurations() -> list[bytes]:
     """Return sections one by one, and regexes: small ones are mutated a hundred times as often."""
     found = [b"\0[sshd]\nenabled = true\nfilter = sshd[mode=aggressive]\nmaxretry = 3\n"]
     found += [b"\0" + part for part in _parts(ROOT / "roles/base/files/jail.conf", rb"\n(?=\[)")]
+    found += [bytes([kind]) + text for text in ODD for kind in range(4)]
     for path in sorted((ROOT / "roles").glob("*/filter.d/*.conf")):
         found += [b"\3" + path.read_bytes()] if path.stat().st_size < SMALL else []
         for part in _parts(path, rb"\n(?=\S)"):

@@ -133,10 +133,10 @@ class Numbered:
         return found
 
     def strike(self, *commands: str) -> None:
-        """Make a fault."""
+        """Make a fault; a journald that was just killed is not there to be told of one."""
         self.made += 1
         for command in commands:
-            self.host.run(command)
+            until(lambda command=command: not self.host.run(command, check=False).rc, 30, command)
 
     # ---- what the agent makes of it
 
