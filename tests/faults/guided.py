@@ -24,6 +24,8 @@ from conformance.fetch import ROOT
 KEPT = ROOT / "build" / "faults"
 MEMORY = "/dev/shm"
 """Where files are written that a disk would make wait for."""
+SMALL = 1000
+"""Bytes of a filter that is fuzzed whole: of a larger one each run compiles dozens of regexes."""
 LONGEST = 4096
 """Bytes of an input."""
 HANGS = 10
@@ -47,6 +49,16 @@ journalmatch = _SYSTEMD_UNIT=ssh.service + _COMM=sshd
 maxlines = 2
 """
 """What stands beside what is fuzzed: one regex of each kind, as most of the time is theirs."""
+ODD = (
+    b"[sshd]\nfilter = a\0b\n",
+    b"[sshd]\naction = a\0b[x=\0]\n",
+    b"[sshd]\nlogpath = /a\0b/*\n",
+    b"[INCLUDES]\nbefore = a\0b %(x)s\n",
+    b"[sshd]\nfilter = \x1b[2J\xff\nbantime = 9e999y\n",
+    b"[sshd]\nbantime = %(bantime)s\nport = <port>\n[x\n",
+    b"[Definition]\nfailregex = ((a+)+)+<HOST>(?P<x>\n",
+)
+"""What a reader stumbles over, for each of the files."""
 REQUESTS = (
     {"command": "status"},
     {"command": "ping"},
@@ -120,9 +132,9 @@ def _configurations() -> list[bytes]:
     """Return sections one by one, and regexes: small ones are mutated a hundred times as often."""
     found = [b"\0[sshd]\nenabled = true\nfilter = sshd[mode=aggressive]\nmaxretry = 3\n"]
     found += [b"\0" + part for part in _parts(ROOT / "roles/base/files/jail.conf", rb"\n(?=\[)")]
+    found += [bytes([kind]) + text for text in ODD for kind in range(4)]
     for path in sorted((ROOT / "roles").glob("*/filter.d/*.conf")):
-        text = path.read_bytes()
-        found += [bytes([1 + len(text) % 3 // 2 * 2]) + text]
+        found += [b"\3" + path.read_bytes()] if path.stat().st_size < SMALL else []
         for part in _parts(path, rb"\n(?=\S)"):
             found += [kind + b"[Definition]\n" + part for kind in (b"\1", b"\3")]
     return found
@@ -184,7 +196,8 @@ def _configuration(folder: Path) -> Callable[[bytes], None]:
     etc = Host(folder / "host").etc
     (etc / "filter.d/sshd.conf").write_text(FILTER)
     names = ("jail.local", "filter.d/sshd.local", "stockade.local", "filter.d/sshd.conf")
-    tree.read_file = _once(tree.read_file, {str(etc / name) for name in names})
+    changed: set[str] = set()
+    tree.read_file = _once(tree.read_file, changed)
 
     # The same in every run, and of no interest here: how the command line is read.
     asked = cli._asked(("check", str(etc)))
@@ -193,6 +206,8 @@ def _configuration(folder: Path) -> Callable[[bytes], None]:
     def run(data: bytes) -> None:
         name = names[data[0] % len(names)] if data else names[0]
         before = (etc / name).read_bytes() if (etc / name).exists() else None
+        changed.clear()
+        changed.add(str(etc / name))
         (etc / name).write_bytes(data[1:])
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -209,12 +224,12 @@ def _configuration(folder: Path) -> Callable[[bytes], None]:
     return run
 
 
-def _once(read: Callable[[str], object], fuzzed: set[str]) -> Callable[[str], object]:
-    """Return what reads files of others than those once; how a file is parsed is not changed."""
+def _once(read: Callable[[str], object], changed: set[str]) -> Callable[[str], object]:
+    """Return what parses a file but once, unless it is fuzzed now: the others are as they were."""
     known: dict[str, object] = {}
 
     def file(path: str) -> object:
-        if path in fuzzed or not os.path.isfile(path):
+        if path in changed or not os.path.isfile(path):
             return read(path)
         if path not in known:
             known[path] = read(path)

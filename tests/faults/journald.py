@@ -77,6 +77,11 @@ FAULTS = (
     f"systemctl kill --signal=KILL {JOURNALD}",
     MOVED,
 )
+MEANWHILE = (
+    ("journalctl --relinquish-var && sleep 1.5", "journalctl --flush"),
+    ("journalctl --rotate", f"systemctl restart {JOURNALD}"),
+)
+"""Before the agent is killed, and while it is dead: where it goes on stands elsewhere by then."""
 VACUUM = "journalctl --rotate && journalctl --vacuum-files=1"
 READABLE = 3.0
 """Seconds: long enough that the agent has counted an entry, and kept it."""
@@ -128,10 +133,10 @@ class Numbered:
         return found
 
     def strike(self, *commands: str) -> None:
-        """Make a fault."""
+        """Make a fault; a journald that was just killed is not there to be told of one."""
         self.made += 1
         for command in commands:
-            self.host.run(command)
+            until(lambda command=command: not self.host.run(command, check=False).rc, 30, command)
 
     # ---- what the agent makes of it
 
@@ -206,8 +211,11 @@ def _moved(one: Numbered, chance: random.Random, number: int, *, killed: bool) -
             one.strike(chance.choice(FAULTS))
             if killed and chance.random() < 0.5:
                 kills += 1
+                before, after = chance.choice(MEANWHILE)
+                one.strike(before)
                 one.host.run(f"systemctl kill --signal=KILL {AGENT}")
                 time.sleep(chance.uniform(0, 0.5))
+                one.strike(after)
                 one.host.run(f"systemctl start {AGENT}")
     counted, kept = one.end(), one.journal()
     wrong = [] if killed else _disorder(one.found())
