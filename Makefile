@@ -54,6 +54,10 @@ conformance: $(STAMP)  ## compare with a real fail2ban: FAIL2BAN=DIR, or Debian'
 rotation: $(STAMP)  ## log rotation of every kind under full load, many times
 	$(BIN)/pytest -m slow tests/faults/test_rotation.py
 
+.PHONY: vm
+vm: packages  ## limits, modules and a reboot under a kernel of its own, in QEMU: 5 minutes (root)
+	$(BIN)/pytest -m slow -s tests/system/test_vm.py
+
 .PHONY: bench bench-slow
 bench: $(STAMP)  ## the agent beside fail2ban, sshguard, grep: build/bench.json (root; ROWS="busy start")
 	@$(BIN)/python -m bench $(ROWS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 
 from lab.errors import LabError
 from lab.progress import say, step
@@ -26,26 +27,26 @@ NEEDED = (
 )
 
 
-def missing() -> list[str]:
+def missing(names: Sequence[str] = NEEDED) -> list[str]:
     """The needed packages that are not installed."""
     query = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *NEEDED],
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names],
         capture_output=True,
         text=True,
         check=False,
     )
     there = {line.split()[0] for line in query.stdout.splitlines() if line.endswith(" installed")}
-    return [name for name in NEEDED if name not in there]
+    return [name for name in names if name not in there]
 
 
-def ensure() -> None:
+def ensure(names: Sequence[str] = NEEDED) -> None:
     """Install what is missing, and say so; one line when nothing is.
 
     Raises:
         LabError: not root, not Debian, or apt-get failed.
     """
     try:
-        absent = missing()
+        absent = missing(names)
     except FileNotFoundError:
         raise LabError("the lab runs on Debian 12 or later: dpkg-query is not here") from None
     if not absent:

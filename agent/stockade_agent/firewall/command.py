@@ -45,6 +45,7 @@ _NO_MODULE = (
     r"|no such file or directory|can't initialize|line \d+ failed\s*$"
 )
 _REMEDIES = (
+    (r"open lock file", "iptables -w -L as root makes it, as does a restart of the agent"),
     (r"not permitted|permission denied|must be root|you need to be root", _CAPABILITY),
     (r"xtables lock", "another program holds the firewall's lock; it is tried again"),
     (r"not running", "systemctl enable --now firewalld"),

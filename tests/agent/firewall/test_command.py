@@ -59,6 +59,12 @@ def test_a_prefix_stands_before_the_tool():
         pytest.param(
             "iptables-restore: line 3 failed", "line 3 failed", "kernel module", id="mute"
         ),
+        pytest.param(
+            "Fatal: can't open lock file /run/xtables.lock: Permission denied",
+            "can't open lock file /run/xtables.lock",
+            "iptables -w -L as root",
+            id="no-lock",
+        ),
         pytest.param("FirewallD is not running", "not running", "systemctl", id="not-running"),
         pytest.param("", "exit status 3", "", id="silent"),
     ],
