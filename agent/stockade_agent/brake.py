@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What stands between a decided ban and the firewall when bans themselves are the trouble.
 
-    brake = Brake(records, log)
+    brake = Brake(records, log, peers)
     bans = brake.passed(guard, bans, now)   # what of them goes on
     brake.pause(["sshd"], until, now)       # panic: nothing goes on until then, or until
     brake.resume(["sshd"])

@@ -2,7 +2,7 @@
 """Who is never banned: ``ignoreip``, ``ignoreself``, controllers, gateways.
 
     ignore = Ignore(spec, own=own_addresses(), always={"controller": [...]})
-    ignore.names                       # host names in ignoreip; the daemon resolves them ...
+    ignore.names                       # host names in ignoreip; whoever asks name servers ...
     ignore.resolved(name, addresses)   # ... and hands the answers in
     reason = ignore.ignored(failure)   # "" : not ignored;  also takes a Ban or an address text
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A jail: counts failures, decides bans, knows when they end.
 
-    jail = Jail(spec, history=ledger.history)
+    jail = Jail(spec, history=records)
     ban = jail.add(failure, now)        # None, a new ban, or one whose end moved (ban.prolonged)
     ban = jail.ban("192.0.2.7", now)    # by hand
     ban = jail.unban("192.0.2.7")       # by hand; None: was not banned

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """IPv6 by prefix: whose failures count together, and the larger prefix that many of them earn.
 
-    prefixes = Prefixes(spec, jail, barred)
+    prefixes = Prefixes(spec, jail, shelter.barred, shelter.peer)
     failure = prefixes.counted(failure, now)     # under the id that it counts for
     bans = prefixes.settled(ban, now)            # a ban just decided, and larger ones that it earns
     over = prefixes.superseded()                 # the bans that those take the place of

@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Optional
@@ -59,19 +59,7 @@ class Attempt:
         every = [kind for kind in KINDS if getattr(asked, f"print_all_{kind}")]
         none = [kind for kind in ("missed", "ignored") if getattr(asked, f"print_no_{kind}")]
         none += [] if "matched" in every else ["matched"]
-        try:
-            trial = Trial(
-                spec,
-                check_all=not asked.no_check_all and not asked.out,
-                raw_host=asked.raw,
-                pending=not asked.out,
-                limit=asked.maxlines or SHOWN,
-                every=() if asked.out else every,
-                none=KINDS if asked.out else none,
-                look_up=lru_cache(maxsize=10_000)(lookup),
-            )
-        except RegexError as error:
-            raise _located(error, spec) from error
+        trial = self._trial(spec, every, none)
         lines, source = self._lines(spec, journal)
         self._say("")
         progress = Progress(0 if source is None else source.size)
@@ -101,6 +89,22 @@ class Attempt:
                 print(printable(line))
 
     # ---- what is asked for
+
+    def _trial(self, spec: FilterSpec, every: Sequence[str], none: Sequence[str]) -> Trial:
+        asked = self._asked
+        try:
+            return Trial(
+                spec,
+                check_all=not asked.no_check_all and not asked.out,
+                raw_host=asked.raw,
+                pending=not asked.out,
+                limit=asked.maxlines or SHOWN,
+                every=() if asked.out else every,
+                none=KINDS if asked.out else none,
+                look_up=lru_cache(maxsize=10_000)(lookup),
+            )
+        except RegexError as error:
+            raise _located(error, spec) from error
 
     def _spec(self, logtype: str) -> FilterSpec:
         asked = self._asked

@@ -145,10 +145,10 @@ class Journal:
         """Return when to start the child again, or None while it runs."""
         if self._ready:
             return 0.0
-        if self._child is not None or not self._watches:
-            if self._child is None:
-                return None
+        if self._child is not None:
             return PROOF if self._failures else LOOK if self._which.files else None
+        if not self._watches:
+            return None
         return BACKOFF[min(self._failures, len(BACKOFF)) - 1] if self._failures else 0.0
 
     def read(self) -> Iterator[Block]:
