@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -33,6 +33,7 @@ def salvage(path: str, db: sqlite3.Connection, tables: Mapping[str, Sequence[str
     Raises:
         sqlite3.Error: the new one cannot be written, or the old one not be opened at all.
     """
+    _remove(f"{path}-copy")  # of one who was killed: its WAL is not ours
     copy = _mended(path)
     try:
         db.execute("BEGIN IMMEDIATE")
@@ -42,10 +43,15 @@ def salvage(path: str, db: sqlite3.Connection, tables: Mapping[str, Sequence[str
         (saved,) = db.execute("SELECT count(*) FROM bans").fetchone()
         db.execute("COMMIT")
     finally:
-        for suffix in SUFFIXES if copy else ():
-            with suppress(FileNotFoundError):
-                os.unlink(f"{copy}{suffix}")
+        _remove(f"{path}-copy")
     return int(saved)
+
+
+def _remove(copy: str) -> None:
+    """Remove a copy with its WAL, as far as that can be."""
+    for suffix in SUFFIXES:
+        with suppress(OSError):
+            os.unlink(copy + suffix)
 
 
 def _walk(path: str, db: sqlite3.Connection, tables: Mapping[str, Sequence[str]]) -> None:
@@ -56,13 +62,25 @@ def _walk(path: str, db: sqlite3.Connection, tables: Mapping[str, Sequence[str]]
         for table, columns in tables.items():
             # A damaged page ends a walk: what is behind it is reached from the other end.
             for order in ("", *(f"ORDER BY {', '.join(f'{c} DESC' for c in columns[:2])}",)):
-                with suppress(*_BROKEN):
-                    for row in source.execute(
-                        f"SELECT {', '.join(columns)} FROM {table} {order}"  # noqa: S608
-                    ):
-                        _take(db, table, row)
+                statement = f"SELECT {', '.join(columns)} FROM {table} {order}"  # noqa: S608
+                for row in _read(source, statement):
+                    _take(db, table, row)
     finally:
         source.close()
+
+
+def _read(source: sqlite3.Connection, statement: str) -> Iterator[tuple[Any, ...]]:
+    """Yield rows as far as the damage lets it; what befalls who takes them is not its matter."""
+    try:
+        rows = source.execute(statement)
+    except _BROKEN:
+        return
+    while True:
+        try:
+            row = next(rows)
+        except (StopIteration, *_BROKEN):
+            return
+        yield row
 
 
 def _gather(path: str, db: sqlite3.Connection, tables: Mapping[str, Sequence[str]]) -> None:
