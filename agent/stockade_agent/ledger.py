@@ -267,19 +267,17 @@ class Ledger:
 
     def _set_aside(self, fault: Exception) -> sqlite3.Connection:
         aside = f"{self.path}.corrupt"
-        for suffix in SUFFIXES:
-            with suppress(FileNotFoundError):
-                os.unlink(aside + suffix)
-            with suppress(FileNotFoundError):
-                os.rename(self.path + suffix, aside + suffix)
+        _move(self.path, aside)
         try:
             db = _open(self.path)
+            try:
+                saved = salvage(aside, db, schema.COLUMNS)
+            except sqlite3.Error:
+                db.close()
+                raise
         except (sqlite3.Error, OSError) as error:
-            raise LedgerError(f"{self.path}: {error}") from error
-        try:
-            saved = salvage(aside, db, schema.COLUMNS)
-        except sqlite3.Error as error:
-            db.close()
+            # No room, say: what it holds must be found where the next one looks for it.
+            _move(aside, self.path)
             raise LedgerError(f"{self.path}: {error}") from error
         self.warnings = (
             f"{self.path}: {fault}: set aside as {aside}, {saved} bans could be taken over",
@@ -312,6 +310,15 @@ def _open(path: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _move(path: str, to: str) -> None:
+    """Put a ledger with its WAL in the place of another, or of none."""
+    for suffix in SUFFIXES:
+        with suppress(FileNotFoundError):
+            os.unlink(to + suffix)
+        with suppress(FileNotFoundError):
+            os.rename(path + suffix, to + suffix)
 
 
 def _open_file(path: str) -> None:

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Does a damaged ledger give back what is left of it, and nothing else?"""
 
+import os
 import random
 import sqlite3
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -201,3 +205,64 @@ def test_a_ledger_of_a_newer_agent_is_set_aside(path, again):
 
     assert "schema 99" in opened.warnings[0]
     assert [ban().bare()] == opened.bans()
+
+
+def test_the_wal_of_an_earlier_copy(path, again):
+    """Whoever was killed while he saved leaves a copy whose WAL is not that of the next one."""
+    ledger = Ledger(path)
+    ledger.ban([ban("192.0.2.66")])
+    ledger.commit()
+    Path(f"{path}.corrupt-copy-wal").write_bytes(Path(f"{path}-wal").read_bytes())
+    ledger.close()
+    Path(path).unlink()
+    ledger = Ledger(path)
+    ledger.ban([ban("192.0.2.7")])
+    ledger.close()
+    content = bytearray(Path(path).read_bytes())
+    content[:100] = b"\xff" * 100
+    Path(path).write_bytes(content)
+
+    assert ["192.0.2.7"] == [each.id for each in again().bans()]
+    assert not list(Path(path).parent.glob("*-copy*"))
+
+
+@pytest.mark.lab
+def test_a_full_disk_does_not_cost_what_is_left(tmp_path):
+    """A damaged ledger stays where it is until there is room for what it holds."""
+    script = textwrap.dedent("""\
+        import os, sys
+        from pathlib import Path
+        from agent.ledgers import ban
+        from stockade_agent.errors import LedgerError
+        from stockade_agent.ledger import Ledger
+
+        folder = Path(sys.argv[1])
+        path = folder / "ledger.sqlite3"
+        ledger = Ledger(str(path))
+        ledger.ban([ban(f"2001:db8::{n:x}") for n in range(2000)])
+        ledger.close()
+        content = bytearray(path.read_bytes())
+        content[:100] = b"\\xff" * 100
+        path.write_bytes(content)
+        for left in (0, 60_000):
+            with (folder / "filler").open("wb", buffering=0) as filler:
+                try:
+                    while filler.write(b"x" * 4096):
+                        pass
+                except OSError:
+                    pass
+                filler.truncate(filler.tell() - left)
+            try:
+                Ledger(str(path))
+            except LedgerError as error:
+                print(str(error).rpartition(": ")[2], path.read_bytes() == content)
+            (folder / "filler").unlink()
+        print(len(Ledger(str(path)).bans()))
+    """)
+    mount = f'mount -t tmpfs -o size=4m none {tmp_path} && exec {sys.executable} -c "$0" "$@"'
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = ["unshare", "-m", "sh", "-c", mount, script, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert 0 == done.returncode, done.stderr
+    assert ["database or disk is full True"] * 2 + ["2000"] == done.stdout.splitlines()
