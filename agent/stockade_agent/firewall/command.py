@@ -138,7 +138,8 @@ class Runner:
                     backend=self.backend,
                     code=None,
                     stderr="",
-                    remedy="the machine may be overloaded; it is tried again",
+                    remedy="the machine is overloaded, or another program holds the firewall's "
+                    "lock; it is tried again",
                 ) from None
         if process.returncode:
             raise ToolError(

@@ -47,8 +47,8 @@ from stockade_agent.model import Ban, Target
 from stockade_agent.specs import Shield
 
 
-WAIT = 10
-"""Seconds to wait for the lock that all users of iptables share."""
+PATIENCE = 60.0
+"""Seconds for one batch, and for the lock that all users of iptables share."""
 
 _PROBE_CHAIN = "stockade-probe"
 _PROBED = "192.0.2.1"
@@ -306,7 +306,9 @@ class Iptables:
         text = "\n".join(("*filter", *lines, "COMMIT", ""))
         tool = f"{_TOOLS[version]}{self._variant}-restore"
         try:
-            self._run((tool, "--noflush", f"--wait={WAIT}"), stdin=text, timeout=60.0)
+            # Never --wait=SECONDS: up to 1.8.7 that looks at the lock once a second, and whoever
+            # calls iptables in a loop has it again each time.
+            self._run((tool, "--noflush", "--wait"), stdin=text, timeout=PATIENCE)
         except ToolError as error:
             number = re.search(r"line:? (\d+)", error.stderr)
             if number is None or not 0 < int(number[1]) <= text.count("\n"):

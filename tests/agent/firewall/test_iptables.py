@@ -12,8 +12,8 @@ from stockade_agent.specs import Shield
 
 SAVE = {4: ("iptables-save", "-t", "filter"), 6: ("ip6tables-save", "-t", "filter")}
 FEED = {
-    4: ("iptables-restore", "--noflush", "--wait=10"),
-    6: ("ip6tables-restore", "--noflush", "--wait=10"),
+    4: ("iptables-restore", "--noflush", "--wait"),
+    6: ("ip6tables-restore", "--noflush", "--wait"),
 }
 SSHD = Shield("sshd", ((22, 22),))
 REFUSE = "-j REJECT --reject-with icmp-port-unreachable"
