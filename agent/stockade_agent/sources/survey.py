@@ -44,7 +44,7 @@ class Survey:
     def find(self, pattern: str) -> list[str]:
         """Return the paths that a glob covers now, sorted, whatever they are."""
         parts = [part for part in os.path.abspath(pattern).split("/") if part]
-        return sorted(self._descend("/", parts))
+        return sorted(self._enter("/", parts))
 
     def _descend(self, directory: str, parts: list[str]) -> Iterator[str]:
         name, rest = parts[0], parts[1:]

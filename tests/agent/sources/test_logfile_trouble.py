@@ -57,6 +57,16 @@ def test_what_is_no_file_is_a_problem(reader, tmp_path, kind):
     assert "not a regular file" == source.source.problems()[str(path)]
 
 
+@pytest.mark.parametrize("root", ["/", "//", "/tmp/.."])
+def test_the_root_for_a_log(reader, log, root):
+    """A path that has no name in it is said as well, and the other log is read."""
+    append(log, 0, 1)
+    source = reader(root, str(log)).until_lines(1)
+
+    assert ["/"] == Survey(lambda _directory, _name: None).find(root)
+    assert "not a regular file" == source.source.problems()["/"]
+
+
 def test_what_is_no_file_costs_nothing(tmp_path):
     """What an event will end is not tried again and again."""
     os.mkfifo(tmp_path / "auth.log")
