@@ -32,10 +32,10 @@ def text(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def markdown(rows: Iterable[Row]) -> str:
-    """Return the table for a document."""
+def markdown(rows: Iterable[Row], on: str) -> str:
+    """Return the table for a document, of rows made on that machine and commit."""
     lines = [
-        machine(),
+        on,
         "",
         "| work | figure | goal | met | peers (we are so many times better) | verdicts |",
         "|---|---|---|---|---|---|",
@@ -66,11 +66,16 @@ def loaded() -> list[Row]:
     return [Row(**row) for row in json.loads(JSON.read_text())["rows"]]
 
 
-def document(rows: Iterable[Row]) -> None:
+def made_on() -> str:
+    """Return what the rows of build/bench.json were made on, their commit with it."""
+    return str(json.loads(JSON.read_text())["machine"])
+
+
+def document(rows: Iterable[Row], on: str) -> None:
     """Put the table between its marks in docs/performance.md."""
     before, _, rest = DOCUMENT.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{markdown(rows)}\n{END}{after}")
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{markdown(rows, on)}\n{END}{after}")
 
 
 def number(value: float) -> str:

@@ -73,11 +73,12 @@ def test_the_table_takes_the_place_of_the_former(tmp_path, monkeypatch):
     page.write_text(f"before\n{table.BEGIN}\nformer\n{table.END}\nafter\n")
     monkeypatch.setattr(table, "DOCUMENT", page)
 
-    table.document([Row("new work", 1.0, "s", "<= 2", met=True)])
+    table.document([Row("new work", 1.0, "s", "<= 2", met=True)], "here")
 
     assert page.read_text().startswith(f"before\n{table.BEGIN}\n")
     assert page.read_text().endswith(f"\n{table.END}\nafter\n")
     assert "| new work | 1 s | &lt;= 2 | yes |" in page.read_text()
+    assert "\nhere\n" in page.read_text()
     assert "former" not in page.read_text()
 
 

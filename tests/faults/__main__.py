@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     if unknown:
         parser.error(f"no row {unknown[0]!r}; there are {', '.join(CASES)}")
     if asked.markdown:
-        table.document(table.loaded())
+        table.document(table.loaded(), table.made_on())
         return 0
     if os.geteuid() != 0:
         print("faults: must be root, for namespaces of its own", file=sys.stderr)

@@ -23,10 +23,10 @@ def line(row: Row) -> str:
     return f"{verdict} {'; '.join(filter(None, words))}"
 
 
-def markdown(rows: Iterable[Row]) -> str:
-    """Return the table for a document."""
+def markdown(rows: Iterable[Row], on: str) -> str:
+    """Return the table for a document, of rows made on that machine and commit."""
     lines = [
-        f"`make faults` on {machine()}:",
+        f"`make faults` on {on}:",
         "",
         "| fault | figure | goal | passed | seen | what others do | ROWS |",
         "|---|---|---|---|---|---|---|",
@@ -65,11 +65,16 @@ def loaded() -> list[Row]:
     return [Row(**row) for row in json.loads(JSON.read_text())["rows"]]
 
 
-def document(rows: Iterable[Row]) -> None:
+def made_on() -> str:
+    """Return what the rows of build/faults.json were made on, their commit with it."""
+    return str(json.loads(JSON.read_text())["machine"])
+
+
+def document(rows: Iterable[Row], on: str) -> None:
     """Put the table between its marks in docs/reliability.md."""
     before, _, rest = DOCUMENT.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{markdown(rows)}\n{END}{after}")
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{markdown(rows, on)}\n{END}{after}")
 
 
 def _cell(text: str) -> str:

@@ -86,10 +86,11 @@ def test_the_table_takes_the_place_of_the_former(tmp_path, monkeypatch):
         case="kill",
     )
 
-    table.document([row])
+    table.document([row], "here")
 
     text = page.read_text()
     assert text.startswith(f"before\n{table.BEGIN}\n")
     assert text.endswith(f"\n{table.END}\nafter\n")
     assert "| kill -9 | 0 wrong | &lt;= 0 | yes | a\\|b | fail2ban: loses | kill |" in text
+    assert "`make faults` on here:" in text
     assert "former" not in text
